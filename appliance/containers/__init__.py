@@ -1,0 +1,1 @@
+"""Containers as sans-IO muxers and demuxers: FLV, MPEG-TS, fragmented MP4, and their playlists."""

@@ -1,0 +1,95 @@
+"""All streams of the device by name."""
+
+from __future__ import annotations
+
+import logging
+
+from appliance.errors import LimitExceeded, StreamBusy, StreamNotFound
+from appliance.hub.clock import SYSTEM_CLOCK, Clock
+from appliance.hub.names import stream_name
+from appliance.hub.publisher import Publisher
+from appliance.hub.signal import Signal
+from appliance.hub.stream import Limits, Stream
+
+log = logging.getLogger(__name__)
+
+
+class Hub:
+    """Finds streams, gives out write leases, forgets what is over.
+
+    `changed` fires when a stream comes or goes; the streams' own changes are theirs to tell.
+    """
+
+    def __init__(self, limits: Limits | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.limits = limits or Limits()
+        self.clock = clock
+        self.streams: dict[str, Stream] = {}
+        self.changed = Signal()
+
+    def declare(self, name: str) -> Stream:
+        """A stream with a configured source: it exists before and between publishers."""
+        stream = self._add(stream_name(name))
+        stream.permanent = True
+        return stream
+
+    def publish(
+        self, name: str, origin: str, *, takeover: bool = False, stamped: bool = False
+    ) -> Publisher:
+        """The write lease of a stream, to be used as an async context manager.
+
+        Raises: NameInvalid, LimitExceeded, StreamBusy if it is held and `takeover` is not set.
+        """
+        stream = self._add(stream_name(name))
+        holder = stream.publisher
+        if holder is not None:
+            if not takeover:
+                raise StreamBusy(f"{name} is already published by {holder.origin}")
+            holder.revoke(origin)
+            stream.release(holder)
+        publisher = Publisher(stream, origin, stamped=stamped)
+        stream.publisher = publisher
+        stream.restarts += stream.newest_dts_us is not None
+        stream.changed.fire()
+        return publisher
+
+    def find(self, name: str) -> Stream:
+        """The stream of this name. Raises: NameInvalid, StreamNotFound. Never makes one."""
+        stream = self.streams.get(stream_name(name))
+        if stream is None:
+            raise StreamNotFound(f"there is no stream {name}")
+        return stream
+
+    async def wait_for(self, name: str) -> Stream:
+        """The stream of this name once it exists; the caller bounds the wait. Makes nothing."""
+        stream_name(name)
+        while (stream := self.streams.get(name)) is None:
+            await self.changed.wait()
+        return stream
+
+    def _add(self, name: str) -> Stream:
+        stream = self.streams.get(name)
+        if stream is None:
+            if len(self.streams) >= self.limits.max_streams:
+                raise LimitExceeded(f"there are already {len(self.streams)} streams")
+            stream = self.streams[name] = Stream(name, self.clock, self.limits)
+            self.changed.fire()
+        return stream
+
+    def remove(self, name: str) -> None:
+        """A configured stream is gone from the configuration."""
+        stream = self.streams.pop(name, None)
+        if stream is not None:
+            stream.close()
+            self.changed.fire()
+
+    def sweep(self) -> None:
+        """Housekeeping, once a second: unwatched renditions and streams that are over."""
+        for stream in list(self.streams.values()):
+            stream.sweep()
+            if stream.is_stale():
+                log.info("%s is over", stream.name)
+                self.remove(stream.name)
+
+    def close(self) -> None:
+        for name in list(self.streams):
+            self.remove(name)

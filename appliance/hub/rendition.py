@@ -1,0 +1,91 @@
+"""One form of a stream, muxed once and shared by all its viewers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from appliance.errors import ApplianceError
+from appliance.hub.clock import Clock
+from appliance.hub.demand import Demand
+from appliance.hub.ring import Ring
+from appliance.hub.subscription import DEFAULT_MAX_LAG_US, Start, Subscription
+from appliance.media.track import Track
+from appliance.media.unit import AccessUnit, Chunk
+
+log = logging.getLogger(__name__)
+
+
+class Muxer(Protocol):
+    """Turns units into chunks of one container."""
+
+    def header(self, tracks: Sequence[Track]) -> bytes:
+        """Describe the tracks of what follows; called first, and again whenever they change.
+
+        Raises: CodecUnsupported if none of them can be carried. Tracks that cannot are left out
+        and their units ignored.
+        """
+        ...
+
+    def feed(self, unit: AccessUnit) -> list[Chunk]:
+        """The chunks that this unit completes, often none."""
+        ...
+
+    def flush(self) -> list[Chunk]:
+        """What is left: the source paused, ended or changed its tracks."""
+        ...
+
+
+MuxerFactory = Callable[[], Muxer]
+
+
+class Rendition:
+    """A muxer with the ring of what it made. A fault of the muxer ends the rendition, no more."""
+
+    __slots__ = ("_muxer", "demand", "error", "header", "name", "ring")
+
+    def __init__(
+        self,
+        name: str,
+        muxer: Muxer,
+        *,
+        clock: Clock,
+        parent: Demand,
+        max_bytes: int,
+        max_duration_us: int,
+    ) -> None:
+        self.name = name
+        self._muxer = muxer
+        self.ring: Ring[Chunk] = Ring(max_bytes=max_bytes, max_duration_us=max_duration_us)
+        self.demand = Demand(clock, parent)
+        self.header = b""
+        self.error: ApplianceError | None = None
+
+    def describe(self, tracks: Sequence[Track]) -> None:
+        """New track descriptions. Raises: CodecUnsupported if the container carries none."""
+        self._extend(self._muxer.flush())
+        self.header = self._muxer.header(tracks)
+
+    def feed(self, unit: AccessUnit) -> None:
+        self._extend(self._muxer.feed(unit))
+
+    def flush(self) -> None:
+        self._extend(self._muxer.flush())
+
+    def _extend(self, chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            self.ring.append(chunk)
+
+    def subscribe(
+        self, start: Start = Start.LAST_KEY, *, max_lag_us: int = DEFAULT_MAX_LAG_US
+    ) -> Subscription[Chunk]:
+        """A cursor; whoever uses it also counts itself in `demand`."""
+        return Subscription(self.ring, start, max_lag_us=max_lag_us)
+
+    def fail(self, error: ApplianceError) -> None:
+        self.error = error
+        self.close()
+
+    def close(self) -> None:
+        self.ring.close()

@@ -1,0 +1,226 @@
+"""One live stream: its tracks, the ring of its units, its renditions and its figures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ParamSpec
+
+from appliance.errors import ApplianceError, CodecUnsupported, LimitExceeded, StreamNotFound
+from appliance.hub.clock import Clock
+from appliance.hub.demand import Demand
+from appliance.hub.publisher import Publisher
+from appliance.hub.rendition import MuxerFactory, Rendition
+from appliance.hub.ring import Ring
+from appliance.hub.signal import Signal
+from appliance.hub.stats import TrackStats
+from appliance.hub.subscription import DEFAULT_MAX_LAG_US, Start, Subscription
+from appliance.media.track import Kind, Track
+from appliance.media.unit import AccessUnit
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+
+CLOCK_STEP_US = 500_000  # a wall clock that moved more than this has been set, not slewed
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the hub; each says whom it defends against."""
+
+    max_streams: int = 64  # publishers with ever new names
+    max_unit_bytes: int = 4 << 20  # an access unit whose end never comes
+    units_bytes: int = 8 << 20  # a stream of any bitrate and keyframe interval
+    units_us: int = 12_000_000  # a stream of any bitrate and keyframe interval
+    rendition_bytes: int = 8 << 20
+    rendition_us: int = 12_000_000
+    max_renditions: int = 16  # requests for ever new forms of one stream
+    rendition_grace_us: int = 30_000_000  # how long an unwatched rendition is kept
+    linger_us: int = 10_000_000  # how long viewers wait for a publisher that left
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """dts_us happened at unix_us; the one mapping from media time to wall time."""
+
+    dts_us: int
+    unix_us: int
+
+    def unix_us_at(self, dts_us: int) -> int:
+        return self.unix_us + dts_us - self.dts_us
+
+
+class Stream:
+    """Made by the hub; publishers and viewers come and go.
+
+    permanent: a source is configured for it, so it exists while nobody publishes.
+    """
+
+    def __init__(self, name: str, clock: Clock, limits: Limits, *, permanent: bool = False) -> None:
+        self.name = name
+        self.clock = clock
+        self.limits = limits
+        self.permanent = permanent
+        self.tracks: tuple[Track, ...] = ()
+        self.units: Ring[AccessUnit] = Ring(
+            max_bytes=limits.units_bytes, max_duration_us=limits.units_us
+        )
+        self.renditions: dict[str, Rendition] = {}
+        self.publisher: Publisher | None = None
+        self.demand = Demand(clock)
+        self.changed = Signal()  # tracks described, publisher came or went, closed
+        self.stats: dict[int, TrackStats] = {}
+        self.anchor: Anchor | None = None
+        self.newest_dts_us: int | None = None
+        self.offline_since_us = clock.monotonic_us()
+        self.restarts = 0
+        self.closed = False
+
+    # -- the publisher's side ------------------------------------------------------------------
+
+    def describe(self, tracks: tuple[Track, ...]) -> None:
+        if len(tracks) == len(self.tracks) and all(
+            new is old for new, old in zip(tracks, self.tracks, strict=True)
+        ):
+            return
+        self.units.forget_keys()
+        self.tracks = tracks
+        self.stats = {track.id: self.stats.get(track.id, TrackStats()) for track in tracks}
+        for rendition in list(self.renditions.values()):
+            self._guard(rendition, rendition.describe, tracks)
+        self.changed.fire()
+
+    def append(self, unit: AccessUnit) -> None:
+        now_us = self.clock.monotonic_us()
+        self.stats[unit.track.id].count(unit, now_us)
+        if self.newest_dts_us is None or unit.dts_us > self.newest_dts_us:
+            self.newest_dts_us = unit.dts_us
+        if unit.key:
+            self._check_anchor(unit, now_us)
+        self.units.append(unit)
+        for rendition in list(self.renditions.values()):
+            self._guard(rendition, rendition.feed, unit)
+
+    def _check_anchor(self, unit: AccessUnit, now_us: int) -> None:
+        """Wall time of the timeline: made once, re-based only when the wall clock is set."""
+        unix_us = self.clock.unix_us() - now_us + unit.dts_us
+        anchor = self.anchor
+        if anchor is None or abs(anchor.unix_us_at(unit.dts_us) - unix_us) > CLOCK_STEP_US:
+            self.anchor = Anchor(unit.dts_us, unix_us)
+
+    def release(self, publisher: Publisher) -> None:
+        if self.publisher is not publisher:
+            return
+        self.publisher = None
+        self.offline_since_us = self.clock.monotonic_us()
+        for rendition in list(self.renditions.values()):
+            self._guard(rendition, rendition.flush)
+        self.changed.fire()
+
+    def _guard(
+        self, rendition: Rendition, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """A rendition's outermost frame: its fault is its viewers' alone, never the publisher's."""
+        try:
+            action(*args, **kwargs)
+        except ApplianceError as error:
+            log.warning("%s: rendition %s ends: %s", self.name, rendition.name, error)
+            self._drop(rendition, error)
+        except Exception:
+            log.exception("%s: rendition %s ends by a fault of ours", self.name, rendition.name)
+            self._drop(rendition, CodecUnsupported("internal fault, see the log"))
+
+    def _drop(self, rendition: Rendition, error: ApplianceError | None = None) -> None:
+        if error is None:
+            rendition.close()
+        else:
+            rendition.fail(error)
+        if self.renditions.get(rendition.name) is rendition:
+            del self.renditions[rendition.name]
+
+    # -- the viewers' side ---------------------------------------------------------------------
+
+    def subscribe(
+        self, start: Start = Start.LAST_KEY, *, max_lag_us: int = DEFAULT_MAX_LAG_US
+    ) -> Subscription[AccessUnit]:
+        """A cursor over units; whoever uses it also counts itself in `demand`."""
+        return Subscription(self.units, start, max_lag_us=max_lag_us)
+
+    def rendition(self, name: str, make_muxer: MuxerFactory) -> Rendition:
+        """The shared rendition of this name, made now if it is the first call.
+
+        What the unit ring holds from its oldest key on is muxed at once, so a new rendition
+        starts with a past. Raises: CodecUnsupported, LimitExceeded, StreamNotFound (no tracks yet:
+        `await wait_tracks()` first).
+        """
+        existing = self.renditions.get(name)
+        if existing is not None:
+            return existing
+        if self.closed or not self.tracks:
+            raise StreamNotFound(f"{self.name} has no media yet")
+        if len(self.renditions) >= self.limits.max_renditions:
+            raise LimitExceeded(f"{self.name} is already muxed in {len(self.renditions)} forms")
+        rendition = Rendition(
+            name,
+            make_muxer(),
+            clock=self.clock,
+            parent=self.demand,
+            max_bytes=self.limits.rendition_bytes,
+            max_duration_us=self.limits.rendition_us,
+        )
+        rendition.describe(self.tracks)
+        first_key = self.units.first_key()
+        if first_key is not None:
+            for unit in self.units.since(first_key):
+                rendition.feed(unit)
+        self.renditions[name] = rendition
+        return rendition
+
+    async def wait_tracks(self) -> Sequence[Track]:
+        """The tracks, once described and published. Raises: StreamNotFound when the stream ends."""
+        while not self.tracks or (self.publisher is None and not self.units.items):
+            if self.closed:
+                raise StreamNotFound(f"{self.name} has ended")
+            await self.changed.wait()
+        return self.tracks
+
+    def request_keyframe(self) -> bool:
+        """Ask a local encoder for a keyframe because a viewer joined."""
+        return self.publisher is not None and self.publisher.request_keyframe()
+
+    # -- figures and housekeeping --------------------------------------------------------------
+
+    @property
+    def has_video(self) -> bool:
+        return any(track.kind is Kind.VIDEO for track in self.tracks)
+
+    def last_unit_age_us(self) -> int | None:
+        """Age of the newest unit of the track that matters (video if there is any)."""
+        stamps = [
+            self.stats[track.id].last_unit_us
+            for track in self.tracks
+            if track.kind is Kind.VIDEO or not self.has_video
+        ]
+        newest = max((stamp for stamp in stamps if stamp is not None), default=None)
+        return None if newest is None else self.clock.monotonic_us() - newest
+
+    def sweep(self) -> None:
+        """Drop what nobody watches any more."""
+        for rendition in list(self.renditions.values()):
+            if rendition.demand.is_idle_for(self.limits.rendition_grace_us):
+                self._drop(rendition)
+
+    def is_stale(self) -> bool:
+        """Nobody publishes, nothing is configured to, and viewers have waited long enough."""
+        waited_us = self.clock.monotonic_us() - self.offline_since_us
+        return self.publisher is None and not self.permanent and waited_us > self.limits.linger_us
+
+    def close(self) -> None:
+        """The stream ends: every cursor drains and stops."""
+        self.closed = True
+        for rendition in list(self.renditions.values()):
+            self._drop(rendition)
+        self.units.close()
+        self.changed.fire()

@@ -1,0 +1,1 @@
+"""Sockets, HTTP, TLS, fan-out and supervision: the only layer that touches the network."""
