@@ -19,13 +19,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from appliance.media.h265 import H265Config
+from appliance.media.h265 import split_parameter_sets as split_h265
+from appliance.media.opus import OpusConfig
+
 from appliance.media.aac import AacConfig
 from appliance.media.h264 import H264Config
 from appliance.media.h264 import split_parameter_sets as split_h264
-from appliance.media.h265 import H265Config
-from appliance.media.h265 import split_parameter_sets as split_h265
 from appliance.media.nal import split_length_prefixed
-from appliance.media.opus import OpusConfig
 from appliance.media.track import CodecConfig, Track
 from appliance.media.unit import AccessUnit
 
