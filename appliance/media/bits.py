@@ -59,7 +59,10 @@ class Reader:
 
 
 class BitReader:
-    """Bits of an RBSP or another bit-packed header, most significant first."""
+    """Bits of an RBSP or another bit-packed header, most significant first.
+
+    A read costs time in proportion to the whole: give it headers of a few KiB, never media.
+    """
 
     __slots__ = ("_bits", "_length", "position")
 
@@ -95,6 +98,13 @@ class BitReader:
             if zeros > MAX_EXP_GOLOMB_BITS:
                 raise PeerError("Exp-Golomb code of more than 32 bits")
         return (1 << zeros) - 1 + (self.u(zeros) if zeros else 0)
+
+    def ue_at_most(self, limit: int, name: str) -> int:
+        """`ue()` of a field that the spec or our caps bound. Raises: PeerError beyond `limit`."""
+        value = self.ue()
+        if value > limit:
+            raise PeerError(f"{name} is {value}, at most {limit} is possible")
+        return value
 
     def se(self) -> int:
         """Signed Exp-Golomb (ISO/IEC 14496-10 §9.1.1)."""

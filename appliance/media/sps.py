@@ -1,0 +1,64 @@
+"""What parameter sets of H.264 and HEVC have in common: caps, the head of the VUI, frame rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from appliance.errors import PeerError
+from appliance.media.bits import BitReader
+from appliance.media.unit import Buffer
+
+MAX_PARAMETER_SET_BYTES = 4096  # each; against sets whose parsing would hold up everybody else
+MAX_PARAMETER_SETS_BYTES = 65_536  # all of a track; against 256 sets of the greatest size
+MAX_SIDE_PX = 16_384
+MAX_FPS = 1000.0
+MIN_FPS = 0.01
+
+_SAR_EXTENDED = 255
+
+
+@dataclass(slots=True)
+class NalSplit:
+    """One access unit's NAL units by use; delimiters, filler and unknown types are gone.
+
+    media: slices and SEI, in order.
+    key: decoding can start here.
+    """
+
+    media: list[Buffer] = field(default_factory=list)
+    vps: list[Buffer] = field(default_factory=list)
+    sps: list[Buffer] = field(default_factory=list)
+    pps: list[Buffer] = field(default_factory=list)
+    key: bool = False
+
+
+def check_sets(sets: Sequence[bytes]) -> None:
+    """Raises: PeerError if a set is empty or the sets exceed the caps."""
+    if not all(0 < len(nal) <= MAX_PARAMETER_SET_BYTES for nal in sets):
+        raise PeerError("an empty or huge parameter set")
+    if sum(map(len, sets)) > MAX_PARAMETER_SETS_BYTES:
+        raise PeerError("too many parameter sets")
+
+
+def frame_rate(time_scale: int, ticks_per_frame: int) -> float | None:
+    """Frames per second as a VUI tells it; None for values that cannot be meant."""
+    if not time_scale or not ticks_per_frame:
+        return None
+    fps = time_scale / ticks_per_frame
+    return fps if MIN_FPS <= fps <= MAX_FPS else None
+
+
+def skip_vui_picture_fields(bits: BitReader) -> None:
+    """Aspect ratio to chroma location: the same in ISO/IEC 14496-10 and 23008-2, Annex E."""
+    if bits.flag() and bits.u(8) == _SAR_EXTENDED:
+        bits.skip(32)  # sar_width, sar_height
+    if bits.flag():
+        bits.skip(1)  # overscan_appropriate_flag
+    if bits.flag():
+        bits.skip(4)  # video_format, video_full_range_flag
+        if bits.flag():
+            bits.skip(24)  # colour_primaries, transfer_characteristics, matrix_coeffs
+    if bits.flag():
+        bits.ue()  # chroma_sample_loc_type_top_field
+        bits.ue()  # chroma_sample_loc_type_bottom_field
