@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from appliance.hub.access import Access
+from appliance.hub.access import Access, Credentials
 from appliance.hub.hub import Hub
 from appliance.hub.sessions import Sessions
 from appliance.hub.stats import Counters, Faults
-from appliance.net.http import Router
+from appliance.net.http import Request, Router
 from appliance.net.supervisor import Supervisor
 
 
@@ -17,11 +17,17 @@ from appliance.net.supervisor import Supervisor
 class VideoSettings:
     """`[stream.video]`: what a local source encodes; sources that pass through ignore it."""
 
-    width: int = 1280
-    height: int = 720
-    fps: int = 30
-    bitrate_bps: int = field(default=2_000_000, metadata={"key": "bitrate", "unit": "bps"})
-    keyframe_us: int = field(default=2_000_000, metadata={"key": "keyframe", "unit": "duration"})
+    width: int = field(default=1280, metadata={"min": 16, "max": 8192})
+    height: int = field(default=720, metadata={"min": 16, "max": 8192})
+    fps: int = field(default=30, metadata={"min": 1, "max": 240})
+    bitrate_bps: int = field(
+        default=2_000_000,
+        metadata={"key": "bitrate", "unit": "bps", "min": 16_000, "max": 200_000_000},
+    )
+    keyframe_us: int = field(
+        default=2_000_000,
+        metadata={"key": "keyframe", "unit": "duration", "min": 100_000, "max": 60_000_000},
+    )
     encoder: str = "auto"
 
 
@@ -30,7 +36,9 @@ class AudioSettings:
     """`[stream.audio]`"""
 
     device: str = "auto"
-    bitrate_bps: int = field(default=64_000, metadata={"key": "bitrate", "unit": "bps"})
+    bitrate_bps: int = field(
+        default=64_000, metadata={"key": "bitrate", "unit": "bps", "min": 6_000, "max": 512_000}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,9 @@ class StreamSettings:
         default=10_000_000, metadata={"key": "on_demand_close", "unit": "duration"}
     )
     takeover: bool = False
-    max_age_us: int = field(default=10_000_000, metadata={"key": "max_age", "unit": "duration"})
+    max_age_us: int = field(
+        default=10_000_000, metadata={"key": "max_age", "unit": "duration", "min": 1_000_000}
+    )
     video: VideoSettings = field(default_factory=VideoSettings)
     audio: AudioSettings = field(default_factory=AudioSettings)
 
@@ -63,6 +73,20 @@ class Context:
     supervisor: Supervisor
     device_name: str
     streams: tuple[StreamSettings, ...]
+
+
+def credentials_of(request: Request, *, with_query: bool = False) -> Credentials:
+    """What an HTTP client showed: Basic, else Bearer, else (media only) ``?key=`` or ``?token=``.
+
+    with_query: players often can set nothing but the URL; the API never takes a key from there.
+    """
+    if request.basic is not None:
+        user, password = request.basic
+        return Credentials(user, password)
+    key = request.bearer or ""
+    if not key and with_query:
+        key = request.query.get("key") or request.query.get("token") or ""
+    return Credentials(key=key)
 
 
 class Service(Protocol):
