@@ -1,0 +1,141 @@
+"""Composition: builds the hub, the network and the services from a configuration and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+
+from appliance import __version__
+from appliance.catalog import CATALOG
+from appliance.config import Config
+from appliance.errors import ApplianceError, ConfigError
+from appliance.hub.access import Access
+from appliance.hub.hub import Hub
+from appliance.hub.sessions import Sessions
+from appliance.hub.stats import Counters, Faults
+from appliance.net.http import HttpServer, Router
+from appliance.net.supervisor import Supervisor
+from appliance.services.contract import Context, Service
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 1.0
+STOP_DEADLINE_S = 8.0  # systemd kills after TimeoutStopSec=10
+
+
+class App:
+    """One running appliance. `start`, then `run` until `stop` is called; used once."""
+
+    def __init__(self, config: Config, access: Access) -> None:
+        self.config = config
+        self.context = Context(
+            hub=Hub(),
+            router=Router(),
+            access=access,
+            sessions=Sessions(),
+            faults=Faults(),
+            counters=Counters(),
+            supervisor=Supervisor(),
+            device_name=config.device.name,
+            streams=config.streams,
+        )
+        self.http = HttpServer(self.context.router, config.http, on_fault=self.context.faults.count)
+        self.services: dict[str, Service] = {}
+        self._stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        """Everything is served when it returns. Raises: ConfigError (an address is taken)."""
+        for entry in CATALOG:
+            settings = self.config.services[entry.name]
+            service: Service = entry.load().create(settings, self.context)
+            await service.start()
+            self.services[entry.name] = service
+        await self.http.start()
+        self.context.supervisor.keep("housekeeping", self._sweep)
+        for address in self.http.addresses:
+            log.info("listening on %s", address)
+        gc.collect()
+        gc.freeze()  # what start-up made stays: the collector need not walk it again
+
+    async def run(self) -> None:
+        await self._stopping.wait()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def close(self) -> None:
+        """Says goodbye within the deadline; what is left then is dropped with the process."""
+        try:
+            async with asyncio.timeout(STOP_DEADLINE_S):
+                for service in reversed(self.services.values()):
+                    await service.stop()
+                self.context.hub.close()
+                await self.http.stop()
+                await self.context.supervisor.close()
+        except TimeoutError:
+            log.warning("not everything ended within %.0f s", STOP_DEADLINE_S)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.context.hub.sweep()
+
+    def reload(self, load: Callable[[], Config]) -> None:
+        """SIGHUP: take over what can change while viewers stay, say what could not.
+
+        A faulty file changes nothing.
+        """
+        try:
+            fresh = load()
+        except (ConfigError, OSError) as error:
+            log.error("the new configuration is not used: %s", error)  # noqa: TRY400
+            return
+        waiting: list[str] = []
+        for name, service in self.services.items():
+            waiting += service.reload(fresh.services[name], fresh.streams)
+        for table in ("device", "http", "auth"):
+            if getattr(fresh, table) != getattr(self.config, table):
+                waiting.append(table)
+        self.context.streams = fresh.streams
+        self.config = replace(
+            fresh, device=self.config.device, http=self.config.http, auth=self.config.auth
+        )
+        if waiting:
+            log.warning("reloaded, but these wait for a restart: %s", ", ".join(waiting))
+        else:
+            log.info("reloaded")
+
+
+async def run(config: Config, access: Access, load: Callable[[], Config]) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP reloads through `load`. Raises: ConfigError."""
+    app = App(config, access)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_unhandled(app.context.faults))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, app.stop)
+    loop.add_signal_handler(signal.SIGHUP, app.reload, load)
+    log.info("porthole %s starts, pid %d", __version__, os.getpid())
+    try:
+        await app.start()
+        await app.run()
+        log.info("stopping")
+    finally:
+        await app.close()
+
+
+def _unhandled(faults: Faults) -> Callable[[asyncio.AbstractEventLoop, dict[str, object]], None]:
+    """The loop's last resort, made quiet: one line a second of each kind."""
+
+    def handle(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        error = context.get("exception")
+        if isinstance(error, ApplianceError | OSError):
+            faults.count("loop", type(error).__name__, str(error), log=log)
+        else:
+            faults.count("loop", "unhandled", f"{context.get('message')}: {error!r}", log=log)
+
+    return handle
