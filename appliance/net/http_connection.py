@@ -1,0 +1,138 @@
+"""One HTTP connection: aiohttp's parser and request loop, with our deadlines and our quiet.
+
+aiohttp limits sizes but hardly time: a head that dribbles in, or a client that stops reading, may
+take for ever. The server sweeps its connections and asks each `overdue`; nothing is timed per byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+
+from appliance.net.http_response import put_headers, refusal
+
+if TYPE_CHECKING:
+    from appliance.net.http_server import HttpServer
+
+WRITE_HIGH_WATER_BYTES = 32 << 10  # a slow reader pins this much, plus one slice of a body
+TCP_INFO_BYTES = 128
+BYTES_ACKED = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info, since Linux 4.1
+
+
+class Connection(web.RequestHandler):
+    """is_tls: as accepted here. peer_ip: the socket's peer, whoever it speaks for."""
+
+    __slots__ = (
+        "_acked",
+        "_head_since_s",
+        "_owner",
+        "_stalled_since_s",
+        "has_left",
+        "is_tls",
+        "peer_ip",
+    )
+
+    def __init__(self, owner: HttpServer, peer_ip: str, *, is_tls: bool, **limits: Any) -> None:
+        super().__init__(owner.manager, **limits)
+        self._owner = owner
+        self.peer_ip = peer_ip
+        self.is_tls = is_tls
+        self.has_left = False
+        self._head_since_s: float | None = self._loop.time()
+        self._stalled_since_s: float | None = None
+        self._acked = -1
+
+    # -- asyncio's side ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        self._owner.connections.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._owner.closed(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        count = self._request_count
+        super().data_received(data)
+        if self._request_count != count:
+            self._head_since_s = None
+        elif self._head_since_s is None and self._waiter is not None:
+            self._head_since_s = self._loop.time()  # the first bytes of the next head
+
+    # -- deadlines -----------------------------------------------------------------------------
+
+    def overdue(self, now_s: float, head_s: float, stall_s: float) -> str | None:
+        """Why this connection must end now, in words of ours."""
+        if self._head_since_s is not None and now_s - self._head_since_s >= head_s:
+            return "request head too slow"
+        transport = self.transport
+        if transport is None or not transport.get_write_buffer_size():
+            self._stalled_since_s = None
+            return None
+        acked = _bytes_acked(transport)
+        if self._stalled_since_s is None or acked != self._acked:
+            self._acked = acked
+            self._stalled_since_s = now_s
+        return "client stopped reading" if now_s - self._stalled_since_s >= stall_s else None
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    # -- what aiohttp would log or answer by itself --------------------------------------------
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A request that could not be parsed; the server's guard leaves nothing else to come."""
+        if isinstance(exc, HttpProcessingError):
+            status = 431 if isinstance(exc, LineTooLong) else status
+            self._owner.on_fault("http", "malformed request", f"{self.peer_ip} {exc.message}")
+        else:
+            self._owner.report(exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the response has begun")
+        response = refusal(status, "the request is malformed" if status < 500 else "fault")
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        exc = kw.get("exc_info")
+        self._owner.report(exc if isinstance(exc, BaseException) else None)
+
+    def log_debug(self, *args: Any, **kw: Any) -> None:
+        """Nothing: what is worth a line is reported."""
+
+
+class RawRequest(web.BaseRequest):
+    """aiohttp's request with our headers on each response, whoever prepares it."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        put_headers(response)
+
+
+def _bytes_acked(transport: asyncio.Transport) -> int:
+    """How much of what was sent the peer has confirmed: the one true sign of progress."""
+    sock = transport.get_extra_info("socket")
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+    except OSError:
+        return -1
+    return int.from_bytes(info[BYTES_ACKED], sys.byteorder)
+
+
+SILENT = logging.getLogger("appliance.net.aiohttp")
+SILENT.disabled = True

@@ -1,0 +1,68 @@
+"""TLS contexts: modern defaults, and certificates that are read again when their files change."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from appliance.errors import ConfigError
+
+
+def server_context(cert: str, key: str) -> ssl.SSLContext:
+    """For accepting connections; TLS 1.2 or newer. Raises: ConfigError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    try:
+        context.load_cert_chain(cert, key or None)
+    except FileNotFoundError:
+        raise ConfigError(f'tls: cannot find "{cert}" or "{key}"') from None
+    except PermissionError:
+        raise ConfigError(f'tls: may not read "{cert}" or "{key}"') from None
+    except ssl.SSLError as error:
+        reason = error.reason or "not PEM"
+        raise ConfigError(f'tls: "{cert}" and "{key}" do not fit ({reason})') from None
+    return context
+
+
+def client_context(ca: str = "", *, insecure: bool = False) -> ssl.SSLContext:
+    """For connecting: the system's authorities, or those in the file `ca`. Raises: ConfigError.
+
+    insecure: any certificate will do, as IP cameras with self-made ones need.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f'tls: cannot read authorities from "{ca}": {error}') from None
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class ServerTls:
+    """A server context that follows its files: ACME clients replace them every few weeks."""
+
+    def __init__(self, cert: str, key: str) -> None:
+        self._cert, self._key = cert, key
+        self.context = server_context(cert, key)
+        self._stamp = self._read_stamp()
+
+    def _read_stamp(self) -> tuple[tuple[int, int, int], ...]:
+        stats = [Path(name).stat() for name in (self._cert, self._key) if name]
+        return tuple((stat.st_mtime_ns, stat.st_ino, stat.st_size) for stat in stats)
+
+    def refresh(self) -> bool:
+        """Read the files again if they changed; True if a new certificate is in use.
+
+        Raises: ConfigError, once per change, if the new files are bad; the old certificate stays.
+        """
+        try:
+            stamp = self._read_stamp()
+        except OSError:
+            return False  # being replaced right now
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        self.context = server_context(self._cert, self._key)
+        return True

@@ -1,0 +1,161 @@
+"""The HTTP server over loopback: dispatch, error mapping, headers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from appliance.errors import (
+    AuthError,
+    CodecUnsupported,
+    ConfigError,
+    LimitExceeded,
+    NameInvalid,
+    PeerError,
+    StreamBusy,
+    StreamNotFound,
+)
+from appliance.net.http import HttpError, HttpServer, HttpSettings, Request, Router
+
+
+@dataclass
+class Site:
+    router: Router
+    server: HttpServer
+    faults: list[tuple[str, str, str]] = field(default_factory=list)
+
+    async def send(self, data: bytes) -> bytes:
+        """Everything the server answers to these bytes until it closes or 5 s pass."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+        writer.write(data)
+        try:
+            async with asyncio.timeout(5):
+                return await reader.read()
+        finally:
+            writer.close()
+
+    async def get(self, target: str, *headers: str, method: str = "GET") -> bytes:
+        lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", *headers]
+        return await self.send("\r\n".join([*lines, "", ""]).encode())
+
+
+@asynccontextmanager
+async def site(settings: HttpSettings | None = None) -> AsyncIterator[Site]:
+    router = Router()
+    faults: list[tuple[str, str, str]] = []
+    server = HttpServer(
+        router,
+        settings or HttpSettings(listen=("127.0.0.1:0",)),
+        lambda *fault: faults.append(fault),
+    )
+    await server.start()
+    try:
+        yield Site(router, server, faults)
+    finally:
+        await server.stop(1)
+
+
+async def echo_path(request: Request) -> web.Response:
+    return web.Response(text=f"{request.path}|{request.query.get('a', '-')}")
+
+
+def raising(error: Exception) -> Callable[[Request], Awaitable[web.Response]]:
+    async def handler(request: Request) -> web.Response:
+        raise error
+
+    return handler
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+async def test_server_request_gets_decoded_path_and_query() -> None:
+    async with site() as here:
+        here.router.prefix("GET", "/x/", echo_path)
+        answer = await here.get("/x/a%20b%C3%A9?a=1%202&a=3")
+    assert status(answer) == 200
+    assert answer.endswith("/x/a bé|1 2".encode())
+
+
+async def test_server_every_answer_carries_our_headers() -> None:
+    async with site() as here:
+        here.router.exact("GET", "/", echo_path)
+        for answer in (
+            await here.get("/"),
+            await here.get("/none"),
+            await here.send(b"\0\r\n\r\n"),
+        ):
+            assert b"Server: porthole\r\n" in answer
+            assert b"X-Content-Type-Options: nosniff\r\n" in answer
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NameInvalid("x"), 400),
+        (StreamNotFound("x"), 404),
+        (AuthError("x"), 401),
+        (AuthError("x", challenge=False), 403),
+        (LimitExceeded("x"), 503),
+        (StreamBusy("x"), 409),
+        (CodecUnsupported("x"), 415),
+        (PeerError("x"), 400),
+        (HttpError(416, "x"), 416),
+        (web.HTTPFound("/y"), 302),
+        (ValueError("x"), 500),
+    ],
+)
+async def test_server_error_of_handler_becomes_status(
+    error: Exception, expected: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with site() as here:
+        here.router.exact("GET", "/", raising(error))
+        answer = await here.get("/")
+    assert status(answer) == expected
+    assert (b"Retry-After" in answer) == (expected == 503)
+    assert (b"WWW-Authenticate: Basic" in answer) == (expected == 401)
+    assert (("http", "internal error", "ValueError") in here.faults) == (expected == 500)
+
+
+async def test_server_unexpected_faults_log_one_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with site() as here:
+        here.router.exact("GET", "/", raising(ZeroDivisionError("secret")))
+        with caplog.at_level(logging.INFO):
+            for _ in range(20):
+                assert b"secret" not in await here.get("/")
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+    assert len([fault for fault in here.faults if fault[1] == "internal error"]) == 20
+
+
+async def test_server_method_without_route_is_405_with_allow() -> None:
+    async with site() as here:
+        here.router.exact("GET", "/", echo_path)
+        answer = await here.get("/", method="DELETE")
+        assert status(answer) == 405
+        assert b"Allow: GET, HEAD, OPTIONS\r\n" in answer
+        assert status(await here.get("/", method="OPTIONS")) == 204
+        assert status(await here.get("/", method="HEAD")) == 200
+
+
+async def test_server_taken_port_is_told_in_a_sentence() -> None:
+    async with site() as here:
+        other = HttpServer(Router(), HttpSettings(listen=(f"127.0.0.1:{here.server.port}",)))
+        with pytest.raises(ConfigError, match="is taken by .*stop it, or configure another"):
+            await other.start()
+
+
+async def test_server_dual_stack_serves_both_families() -> None:
+    async with site(HttpSettings(listen=(":0",))) as here:
+        here.router.exact("GET", "/", echo_path)
+        for host in ("127.0.0.1", "::1"):
+            _, writer = await asyncio.open_connection(host, here.server.port)
+            writer.close()
