@@ -248,7 +248,7 @@ class HttpServer:
         """The outermost frame of every request: whatever happens becomes one response."""
         try:
             return await self._dispatch(raw)
-        except web.HTTPException as error:
+        except web.HTTPException:
             raise
         except ApplianceError as error:
             fault: Exception = error
