@@ -12,7 +12,7 @@ from appliance.errors import PeerError
 from appliance.media.bits import BitReader, Reader
 from appliance.media.h264_sps import Sps, parse_sps
 from appliance.media.nal import unescape
-from appliance.media.sps import NalSplit, check_sets
+from appliance.media.sps import InBandSets, NalSplit, check_sets
 from appliance.media.track import Codec, Kind
 from appliance.media.unit import Buffer
 
@@ -203,39 +203,26 @@ def _read_sei_number(reader: Reader) -> int:
     return number
 
 
-class ParameterSets:
+class ParameterSets(InBandSets[H264Config]):
     """The parameter sets a stream carries in band, gathered until they make a configuration.
 
     config: what is known from elsewhere already (avcC, SDP), if anything.
     """
 
-    __slots__ = ("_pps", "_sps", "config")
+    __slots__ = ()
 
     def __init__(self, config: H264Config | None = None) -> None:
-        self.config = config
-        self._sps: tuple[bytes, ...] = config.sps if config else ()
-        self._pps: dict[int, bytes] = {_pps_id(nal): nal for nal in config.pps} if config else {}
+        super().__init__(config)
+        if config is not None:
+            self._hold((), config.sps, config.pps)
 
-    def update(self, split: NalSplit) -> H264Config | None:
-        """The new configuration if this access unit completed or changed it, else None.
+    def _pps_id(self, nal: Buffer) -> int:
+        return _pps_id(nal)
 
-        An access unit's SPS replace all earlier ones, and when they differ the earlier PPS go too
-        (as in decoders), so that the track is described by what is in force.
-        Raises: PeerError if a set is damaged; what was known before stays.
-        """
-        if not split.sps and not split.pps:
-            return None
-        sps = tuple(map(bytes, split.sps)) or self._sps
-        pps = dict(self._pps) if sps == self._sps else {}
-        check_sets((*sps, *map(bytes, split.pps)))
-        pps |= {_pps_id(nal): bytes(nal) for nal in split.pps}
-        if sps == self._sps and pps == self._pps:
-            return None
-        config = None
-        if sps and pps:
-            self.config = config = H264Config(sps, tuple(pps[pps_id] for pps_id in sorted(pps)))
-        self._sps, self._pps = sps, pps
-        return config
+    def _make(
+        self, vps: tuple[bytes, ...], sps: tuple[bytes, ...], pps: tuple[bytes, ...]
+    ) -> H264Config | None:
+        return H264Config(sps, pps) if sps and pps else None
 
 
 def _pps_id(nal: Buffer) -> int:

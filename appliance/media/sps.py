@@ -1,13 +1,16 @@
-"""What parameter sets of H.264 and HEVC have in common: caps, the head of the VUI, frame rate."""
+"""What H.264 and HEVC share: access units sorted, parameter sets gathered, caps, parts of VUI."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from appliance.errors import PeerError
 from appliance.media.bits import BitReader
 from appliance.media.unit import Buffer
+
+C = TypeVar("C")
 
 MAX_PARAMETER_SET_BYTES = 4096  # each; against sets whose parsing would hold up everybody else
 MAX_PARAMETER_SETS_BYTES = 65_536  # all of a track; against 256 sets of the greatest size
@@ -62,3 +65,52 @@ def skip_vui_picture_fields(bits: BitReader) -> None:
     if bits.flag():
         bits.ue()  # chroma_sample_loc_type_top_field
         bits.ue()  # chroma_sample_loc_type_bottom_field
+
+
+class InBandSets(Generic[C]):
+    """Gathers in-band parameter sets; the codec says how they make a configuration.
+
+    config: the newest complete configuration, if any.
+    """
+
+    __slots__ = ("_pps", "_sps", "_vps", "config")
+
+    def __init__(self, config: C | None) -> None:
+        self.config = config
+        self._vps: tuple[bytes, ...] = ()
+        self._sps: tuple[bytes, ...] = ()
+        self._pps: dict[int, bytes] = {}  # by id, of which a codec has at most 256
+
+    def update(self, split: NalSplit) -> C | None:
+        """The new configuration if this access unit completed or changed it, else None.
+
+        An access unit's SPS replace all earlier ones, and when they differ the earlier PPS go too
+        (as in decoders), so that the track is described by what is in force.
+        Raises: PeerError if a set is damaged; what was known before stays.
+        """
+        if not (split.vps or split.sps or split.pps):
+            return None
+        vps = tuple(map(bytes, split.vps)) or self._vps
+        sps = tuple(map(bytes, split.sps)) or self._sps
+        pps = dict(self._pps) if sps == self._sps else {}
+        check_sets((*vps, *sps, *map(bytes, split.pps)))
+        pps |= {self._pps_id(nal): bytes(nal) for nal in split.pps}
+        if vps == self._vps and sps == self._sps and pps == self._pps:
+            return None
+        config = self._make(vps, sps, tuple(pps[pps_id] for pps_id in sorted(pps)))
+        self._vps, self._sps, self._pps = vps, sps, pps
+        if config is None or config == self.config:
+            return None
+        self.config = config
+        return config
+
+    def _hold(self, vps: tuple[bytes, ...], sps: tuple[bytes, ...], pps: tuple[bytes, ...]) -> None:
+        self._vps, self._sps, self._pps = vps, sps, {self._pps_id(nal): nal for nal in pps}
+
+    def _pps_id(self, nal: Buffer) -> int:
+        raise NotImplementedError
+
+    def _make(
+        self, vps: tuple[bytes, ...], sps: tuple[bytes, ...], pps: tuple[bytes, ...]
+    ) -> C | None:
+        raise NotImplementedError
