@@ -1,0 +1,216 @@
+"""From FLV tags to tracks and access units; RTMP's media messages are read by it too."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import is_
+
+from appliance.containers.flv import FourCc, TagType
+from appliance.containers.flv_tag_parser import Content, TagPart, parse_audio_tag, parse_video_tag
+from appliance.errors import PeerError
+from appliance.media import h264, h265
+from appliance.media.aac import AacConfig
+from appliance.media.amf0 import Value, decode
+from appliance.media.clock import Unroller
+from appliance.media.g711 import G711Config
+from appliance.media.nal import split_length_prefixed
+from appliance.media.opus import OpusConfig
+from appliance.media.sps import NalSplit
+from appliance.media.track import Codec, CodecConfig, Kind, Track
+from appliance.media.unit import AccessUnit, Buffer
+
+VIDEO_TRACK_ID = 1
+AUDIO_TRACK_ID = 2
+MAX_DAMAGED_IN_ROW = 100  # a peer that sends nothing usable although its tags are well-formed
+MAX_UNSUPPORTED_TAGS = 250  # a peer none of whose codecs we carry is told so after about 5 s
+
+Event = tuple[Track, ...] | AccessUnit
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One kind of media: the track in use and what reading its units takes."""
+
+    kind: Kind
+    track: Track | None = None
+    wire_track: int | None = None
+    header: bytes = b""  # the newest sequence header; encoders repeat it
+    fourcc: bytes = b""
+    length_bytes: int = 4
+    sets: h264.ParameterSets | h265.ParameterSets | None = None
+
+    def set_config(self, config: CodecConfig) -> None:
+        """A new Track only if the configuration differs in value."""
+        if self.track is None or self.track.config != config:
+            track_id = VIDEO_TRACK_ID if self.kind is Kind.VIDEO else AUDIO_TRACK_ID
+            self.track = Track(track_id, config, 1000)
+
+
+class FlvTagReader:
+    """Tags in, events out: a tuple of Tracks says what all units after it belong to.
+
+    Tracks are announced just before the first unit that needs them, so those that are described
+    together are announced together. Of several tracks of a kind the first one is used.
+
+    ignored: tags without use, by reason or codec. damaged: units that were dropped.
+    metadata: the newest onMetaData.
+    """
+
+    def __init__(self) -> None:
+        self.ignored: Counter[str] = Counter()
+        self.damaged = 0
+        self.metadata: Mapping[str, Value] = {}
+        self._video = _Lane(Kind.VIDEO)
+        self._audio = _Lane(Kind.AUDIO)
+        self._clock = Unroller(32)
+        self._announced: tuple[Track, ...] = ()
+        self._damaged_in_row = 0
+
+    def receive(self, kind: int, timestamp_ms: int, body: bytes) -> list[Event]:
+        """The events of one tag; `body` now belongs to the units made of it.
+
+        timestamp_ms: 32 bits that may wrap.
+        Raises: PeerError for a codec configuration or tag that cannot be, or if nothing is usable.
+        """
+        if kind == TagType.SCRIPT:
+            self._read_script(body)
+            return []
+        if kind == TagType.VIDEO:
+            lane, parts = self._video, parse_video_tag(body)
+        elif kind == TagType.AUDIO:
+            lane, parts = self._audio, parse_audio_tag(body)
+        else:
+            self.ignored["tag type"] += 1
+            return []
+        timestamp_us = self._clock.unroll(timestamp_ms) * 1000
+        events: list[Event] = []
+        for part in parts:
+            unit = self._read_part(lane, part, timestamp_us)
+            if unit is not None:
+                events += self._announce()
+                events.append(unit)
+        return events
+
+    def _read_script(self, body: bytes) -> None:
+        """Metadata decides nothing here, so damage in it does not matter."""
+        try:
+            values = decode(body)
+        except PeerError:
+            self.ignored["damaged script"] += 1
+            return
+        for name, value in zip(values, values[1:], strict=False):  # after @setDataFrame, or first
+            if name == "onMetaData" and isinstance(value, Mapping):
+                self.metadata = value
+
+    def _announce(self) -> list[Event]:
+        tracks = tuple(t for t in (self._video.track, self._audio.track) if t is not None)
+        if len(tracks) == len(self._announced) and all(map(is_, tracks, self._announced)):
+            return []
+        self._announced = tracks
+        return [tracks]
+
+    def _read_part(self, lane: _Lane, part: TagPart, timestamp_us: int) -> AccessUnit | None:
+        if part.content is Content.OTHER or part.fourcc not in _CONFIG_READERS:
+            self._ignore(part)
+        elif lane.wire_track not in (None, part.wire_track):
+            self.ignored["further track"] += 1
+        elif part.content is Content.CONFIG:
+            self._read_config(lane, part)
+        else:
+            return self._read_frame(lane, part, timestamp_us)
+        return None
+
+    def _ignore(self, part: TagPart) -> None:
+        if part.fourcc in _CONFIG_READERS:
+            self.ignored["no media"] += 1
+            return
+        name = part.fourcc.decode() if part.fourcc in _UNSUPPORTED else "unknown codec"
+        self.ignored[name] += 1
+        if not self._announced and self.ignored.total() > MAX_UNSUPPORTED_TAGS:
+            names = ", ".join(sorted(self.ignored))
+            raise PeerError(f"no codec that can be carried: {names}")
+
+    def _read_config(self, lane: _Lane, part: TagPart) -> None:
+        if not part.data:
+            self.ignored["empty sequence header"] += 1  # before the encoder knows its own
+            return
+        header = bytes(part.data)
+        if header == lane.header and part.fourcc == lane.fourcc:
+            return
+        config = _CONFIG_READERS[part.fourcc](header)
+        lane.header, lane.fourcc, lane.wire_track = header, part.fourcc, part.wire_track
+        lane.sets = None
+        if isinstance(config, h264.H264Config):
+            lane.sets = h264.ParameterSets(config)
+            lane.length_bytes = h264.avcc_length_bytes(header)
+        elif isinstance(config, h265.H265Config):
+            lane.sets = h265.ParameterSets(config)
+            lane.length_bytes = h265.hvcc_length_bytes(header)
+        lane.set_config(config)
+
+    def _read_frame(self, lane: _Lane, part: TagPart, timestamp_us: int) -> AccessUnit | None:
+        if part.fourcc in _G711:
+            lane.set_config(G711Config(_G711[part.fourcc], 8000, part.channels))
+        elif part.fourcc != lane.fourcc:
+            self.ignored["before its sequence header"] += 1
+            return None
+        dts_us = timestamp_us + part.offset_ns // 1000
+        try:
+            parts, key = self._parts(lane, part.data)
+        except PeerError as error:
+            self._count_damage(error)
+            return None
+        if lane.track is None or not parts:
+            self.ignored["empty"] += 1
+            return None
+        self._damaged_in_row = 0
+        return AccessUnit(lane.track, dts_us, dts_us + part.composition_ms * 1000, key, parts)
+
+    def _parts(self, lane: _Lane, data: memoryview) -> tuple[tuple[Buffer, ...], bool]:
+        if lane.kind is Kind.AUDIO:
+            return ((data,) if data else ()), True
+        split = _split_video(lane, data)
+        return tuple(split.media), split.key
+
+    def _count_damage(self, error: PeerError) -> None:
+        self.damaged += 1
+        self._damaged_in_row += 1
+        if self._damaged_in_row > MAX_DAMAGED_IN_ROW:
+            raise PeerError(f"{self._damaged_in_row} damaged frames in a row, as: {error}")
+
+
+def _split_video(lane: _Lane, data: memoryview) -> NalSplit:
+    """Sorted NAL units; parameter sets among them that differ make a new Track."""
+    nals = split_length_prefixed(data, lane.length_bytes)
+    if isinstance(lane.sets, h265.ParameterSets):
+        split = h265.split_parameter_sets(nals)
+        config: CodecConfig | None = lane.sets.update(split)
+    else:
+        split = h264.split_parameter_sets(nals)
+        config = lane.sets.update(split) if lane.sets else None
+    if config is not None:
+        lane.set_config(config)
+    return split
+
+
+def _refuse_header(_: bytes) -> CodecConfig:
+    raise PeerError("a sequence header for a codec that has none")
+
+
+_G711 = {FourCc.PCMA.value: Codec.PCMA, FourCc.PCMU.value: Codec.PCMU}
+_CONFIG_READERS: dict[bytes, Callable[[bytes], CodecConfig]] = {
+    FourCc.AVC.value: h264.H264Config.from_avcc,
+    FourCc.HEVC.value: h265.H265Config.from_hvcc,
+    FourCc.AAC.value: AacConfig,
+    FourCc.OPUS.value: OpusConfig.from_opus_head,
+    FourCc.PCMA.value: _refuse_header,
+    FourCc.PCMU.value: _refuse_header,
+}
+# fmt: off
+_UNSUPPORTED = frozenset({  # what may be named in a message; anything else is "unknown codec"
+    b"av01", b"vp08", b"vp09", b"vvc1", b"h263", b"scr1", b"scr2", b"vp6f", b"vp6a",
+    b"ac-3", b"ec-3", b".mp3", b"fLaC", b"adpc", b"nell", b"pcm ", b"pcml", b"spex",
+})
+# fmt: on
