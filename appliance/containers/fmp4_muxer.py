@@ -14,10 +14,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
-from appliance.containers.fmp4_boxes import SYNC_SAMPLE, init_segment, timescale_hz
+from appliance.containers.fmp4_boxes import (
+    SYNC_SAMPLE,
+    VIDEO_TIMESCALE_HZ,
+    init_segment,
+    timescale_hz,
+)
 from appliance.errors import CodecUnsupported, PeerError
 from appliance.media.aac import AacConfig
 from appliance.media.clock import ticks_to_us, us_to_ticks
@@ -33,8 +39,6 @@ MAX_CHUNK_BYTES = 4 << 20  # against keyless streams of any bitrate; one unit ma
 MAX_JITTER_US = 3_000  # stamps of audio that came in milliseconds (RTMP) are off by up to one
 DEFAULT_FRAME_TICKS = 3000  # 30 fps, for a video track's only frame
 DEFAULT_OPUS_TICKS = 960  # 20 ms
-
-_LENGTHS = tuple(size.to_bytes(4, "big") for size in range(256))  # small NAL units are common
 
 # ISO/IEC 14496-12 §8.8.7, §8.8.8
 _DEFAULT_BASE_IS_MOOF = 0x02_0000
@@ -56,71 +60,53 @@ def carried_tracks(tracks: Sequence[Track]) -> tuple[Track, ...]:
 
 
 class _Lane:
-    """One track inside the chunk that is being filled."""
+    """One track's units that no chunk holds yet; the newest waits for its successor.
 
-    __slots__ = ("_pending", "_pending_ticks", "first_key", "first_ticks", "payload", "rate_hz",
-                 "samples", "size_bytes", "step_ticks", "track", "track_id")  # fmt: skip
+    Only lists grow per unit; stamps become ticks when a chunk is made.
+    """
+
+    __slots__ = ("_first_ticks", "drained", "rate_hz", "step_ticks", "track_id", "units")
 
     def __init__(self, track_id: int, track: Track) -> None:
         self.track_id = track_id
-        self.track = track
         self.rate_hz = timescale_hz(track)
         self.step_ticks = DEFAULT_FRAME_TICKS
-        self._pending: AccessUnit | None = None
-        self._pending_ticks = 0
-        self.first_ticks = 0
-        self.first_key = False
-        self.samples: list[int] = []  # as many values per sample as `trun` packs
-        self.payload: list[Buffer] = []
-        self.size_bytes = 0
+        self.units: list[AccessUnit] = []
+        self.drained = False  # nothing follows the newest unit: it lasts as long as is usual
+        self._first_ticks: int | None = None  # of units[0], where the chunk before ended
 
-    def push(self, unit: AccessUnit) -> None:
-        """Hold this unit back; the one before it is finished."""
-        ticks = self._ticks(unit)
-        if self._pending is not None:
-            ticks = max(ticks, self._pending_ticks + 1)
-            self._finish(self._pending, ticks - self._pending_ticks)
-        self._pending = unit
-        self._pending_ticks = ticks
+    @property
+    def finished(self) -> int:
+        """How many units have an end."""
+        return len(self.units) if self.drained or not self.units else len(self.units) - 1
 
     def drain(self) -> int:
-        """Finish the unit held back with the duration that is usual; returns its end, 0 if none."""
-        unit = self._pending
-        if unit is None:
+        """Wait for no successor; returns when the newest unit ends, in µs, 0 if there is none."""
+        if not self.units:
             return 0
-        ticks = self._usual_ticks(unit)
-        self._finish(unit, ticks)
-        self._pending = None
-        return unit.dts_us + ticks_to_us(ticks, self.rate_hz)
+        self.drained = True
+        newest = self.units[-1]
+        return newest.dts_us + ticks_to_us(self._usual_ticks(newest), self.rate_hz)
 
-    def drain_before(self, dts_us: int) -> None:
-        """The same, but only if the unit held back is older than `dts_us`."""
-        if self._pending is not None and self._pending.dts_us < dts_us:
-            self.drain()
+    def take(self) -> Run:
+        """The finished units, which leave the lane."""
+        units, starts = self.units, self._starts()
+        if self.drained:
+            starts.append(starts[-1] + self._usual_ticks(units[-1]))
+            self.units, self._first_ticks, self.drained = [], None, False
+        else:
+            self.units, self._first_ticks = [units.pop()], starts[-1]
+        return self._run(units, starts, [end - start for start, end in pairwise(starts)])
 
-    def clear(self) -> None:
-        """The samples were written."""
-        self.samples = []
-        self.payload = []
-        self.size_bytes = 0
-
-    def _finish(self, unit: AccessUnit, duration_ticks: int) -> None:
-        if not self.samples:
-            self.first_ticks = self._pending_ticks
-            self.first_key = unit.key
-        self._add(unit, duration_ticks)
-
-    def _ticks(self, unit: AccessUnit) -> int:
-        raise NotImplementedError
+    def _starts(self) -> list[int]:
+        """When each unit starts; stamps of a track grow by more than a tick (media/timeline.py)."""
+        rate_hz = self.rate_hz
+        return [us_to_ticks(unit.dts_us, rate_hz) for unit in self.units]
 
     def _usual_ticks(self, unit: AccessUnit) -> int:
-        raise NotImplementedError
+        return self.step_ticks
 
-    def _add(self, unit: AccessUnit, duration_ticks: int) -> None:
-        raise NotImplementedError
-
-    def traf(self) -> bytes:
-        """The box of the samples so far; its data offset is 0 still."""
+    def _run(self, units: list[AccessUnit], starts: list[int], durations: list[int]) -> Run:
         raise NotImplementedError
 
 
@@ -129,79 +115,97 @@ class _VideoLane(_Lane):
 
     __slots__ = ()
 
-    def _ticks(self, unit: AccessUnit) -> int:
-        return us_to_ticks(unit.dts_us, self.rate_hz)
-
-    def _usual_ticks(self, unit: AccessUnit) -> int:
-        return self.step_ticks
-
-    def _add(self, unit: AccessUnit, duration_ticks: int) -> None:
-        self.step_ticks = duration_ticks
-        payload = self.payload
-        for nal in unit.parts:
-            size = len(nal)
-            payload.append(_LENGTHS[size] if size < 256 else size.to_bytes(4, "big"))
-            payload.append(nal)
-        size = unit.size_bytes + 4 * len(unit.parts)
-        self.size_bytes += size
-        offset = us_to_ticks(unit.pts_us, self.rate_hz) - self._pending_ticks
-        self.samples += (duration_ticks, size, offset & 0xFFFFFFFF)
-
-    def traf(self) -> bytes:
-        flags = _TRUN_OFFSET | _TRUN_DURATION | _TRUN_SIZE | _TRUN_COMPOSITION | _TRUN_VERSION_1
-        count = len(self.samples) // 3
-        if self.first_key:
-            return _traf(self, flags | _TRUN_FIRST_FLAGS, count, (SYNC_SAMPLE, *self.samples))
-        return _traf(self, flags, count, self.samples)
+    def _run(self, units: list[AccessUnit], starts: list[int], durations: list[int]) -> Run:
+        payload: list[Buffer] = []
+        values: list[int] = []
+        payload_bytes = 0
+        for unit, start, duration in zip(units, starts, durations, strict=False):
+            for nal in unit.parts:
+                payload += (len(nal).to_bytes(4, "big"), nal)
+            size = unit.size_bytes + 4 * len(unit.parts)
+            payload_bytes += size
+            offset = us_to_ticks(unit.pts_us, VIDEO_TIMESCALE_HZ) - start
+            values += (duration, size, offset & 0xFFFFFFFF)
+        self.step_ticks = durations[-1]
+        flags = _TRUN_DURATION | _TRUN_SIZE | _TRUN_COMPOSITION | _TRUN_VERSION_1
+        if units[0].key:
+            flags |= _TRUN_FIRST_FLAGS
+            values.insert(0, SYNC_SAMPLE)
+        traf = _traf(self.track_id, starts[0], durations[0], flags, len(units), values)
+        return Run(traf, payload, payload_bytes)
 
 
 class _AudioLane(_Lane):
-    """Samples are raw frames; per sample: duration, size.
+    """Samples are raw frames; per sample: size, and duration if they differ.
 
     A frame lasts as long as its samples do: stamps that are off by less than MAX_JITTER_US are
     taken to mean the frame before's end, so that milliseconds on the way in do not become gaps.
     """
 
-    __slots__ = ("_jitter_ticks",)
+    __slots__ = ("_is_opus", "_jitter_ticks")
 
     def __init__(self, track_id: int, track: Track) -> None:
         super().__init__(track_id, track)
         self._jitter_ticks = us_to_ticks(MAX_JITTER_US, self.rate_hz)
-        self.step_ticks = DEFAULT_OPUS_TICKS
-        if track.codec is Codec.AAC:
+        self._is_opus = track.codec is Codec.OPUS
+        if self._is_opus:
+            self.step_ticks = DEFAULT_OPUS_TICKS
+        else:
             self.step_ticks = cast("AacConfig", track.config).frame_samples
 
-    def _ticks(self, unit: AccessUnit) -> int:
-        ticks = us_to_ticks(unit.dts_us, self.rate_hz)
-        if self._pending is None:
-            return ticks
-        expected = self._pending_ticks + self._usual_ticks(self._pending)
-        return expected if abs(ticks - expected) <= self._jitter_ticks else ticks
+    def _starts(self) -> list[int]:
+        starts: list[int] = []
+        expected = self._first_ticks
+        jitter_ticks, rate_hz = self._jitter_ticks, self.rate_hz
+        is_opus, frame_ticks = self._is_opus, self.step_ticks
+        for unit in self.units:
+            ticks = us_to_ticks(unit.dts_us, rate_hz)
+            if expected is not None and -jitter_ticks <= ticks - expected <= jitter_ticks:
+                ticks = expected
+            elif starts and ticks <= starts[-1]:
+                ticks = starts[-1] + 1
+            starts.append(ticks)
+            expected = ticks + (self._usual_ticks(unit) if is_opus else frame_ticks)
+        return starts
 
     def _usual_ticks(self, unit: AccessUnit) -> int:
-        if self.track.codec is Codec.OPUS:
-            with suppress(PeerError):  # a packet without a duration lasts as long as the last one
-                self.step_ticks = us_to_ticks(packet_duration_us(unit.parts[0]), self.rate_hz)
-        return self.step_ticks
+        if not self._is_opus:
+            return self.step_ticks
+        try:
+            return us_to_ticks(packet_duration_us(unit.parts[0]), self.rate_hz)
+        except PeerError:  # a packet without a duration; players conceal it
+            return DEFAULT_OPUS_TICKS
 
-    def _add(self, unit: AccessUnit, duration_ticks: int) -> None:
-        self.payload += unit.parts
-        self.size_bytes += unit.size_bytes
-        self.samples += (duration_ticks, unit.size_bytes)
+    def _run(self, units: list[AccessUnit], starts: list[int], durations: list[int]) -> Run:
+        count = len(units)
+        values = [unit.size_bytes for unit in units]
+        payload_bytes = sum(values)
+        flags = _TRUN_SIZE
+        if durations.count(durations[0]) != count:
+            flags |= _TRUN_DURATION
+            values = [value for pair in zip(durations, values, strict=True) for value in pair]
+        traf = _traf(self.track_id, starts[0], durations[0], flags, count, values)
+        return Run(traf, [part for unit in units for part in unit.parts], payload_bytes)
 
-    def traf(self) -> bytes:
-        durations = self.samples[::2]
-        count = len(durations)
-        if durations.count(durations[0]) == count:
-            return _traf(self, _TRUN_OFFSET | _TRUN_SIZE, count, self.samples[1::2])
-        return _traf(self, _TRUN_OFFSET | _TRUN_DURATION | _TRUN_SIZE, count, self.samples)
+
+@dataclass(slots=True)
+class Run:
+    """One track's part of a fragment; the data offset inside `traf` is still 0."""
+
+    traf: bytes
+    payload: list[Buffer]
+    payload_bytes: int
 
 
-def _traf(lane: _Lane, trun_flags: int, count: int, values: Sequence[int]) -> bytes:
-    """tfhd, tfdt and trun (§8.8.6 to §8.8.8, §8.8.12) in one go.
-
-    The default duration is that of the first sample, for a trun whose samples all last as long.
-    """
+def _traf(
+    track_id: int,
+    first_ticks: int,
+    default_ticks: int,
+    trun_flags: int,
+    count: int,
+    values: Sequence[int],
+) -> bytes:
+    """tfhd, tfdt and trun (§8.8.6 to §8.8.8, §8.8.12) in one go."""
     trun_bytes = 20 + 4 * len(values)
     return struct.pack(
         f">I4sI4sIIII4sIQI4sIII{len(values)}I",
@@ -210,15 +214,15 @@ def _traf(lane: _Lane, trun_flags: int, count: int, values: Sequence[int]) -> by
         20,
         b"tfhd",
         _DEFAULT_BASE_IS_MOOF | _DEFAULT_DURATION,
-        lane.track_id,
-        lane.samples[0],
+        track_id,
+        default_ticks,
         20,
         b"tfdt",
         1 << 24,
-        lane.first_ticks,
+        first_ticks,
         trun_bytes,
         b"trun",
-        trun_flags,
+        trun_flags | _TRUN_OFFSET,
         count,
         0,
         *values,
@@ -228,21 +232,20 @@ def _traf(lane: _Lane, trun_flags: int, count: int, values: Sequence[int]) -> by
 _OFFSET_IN_TRAF = 8 + 20 + 20 + 16
 
 
-def fragment(sequence: int, lanes: Sequence[_Lane]) -> bytes:
-    """A moof with one traf per lane and the mdat with their samples (§8.8.4, §8.1.1)."""
-    trafs = [lane.traf() for lane in lanes]
-    moof_bytes = 24 + sum(map(len, trafs))
+def fragment(sequence: int, runs: Sequence[Run]) -> bytes:
+    """A moof with one traf per track and the mdat with their samples (§8.8.4, §8.1.1)."""
+    moof_bytes = 24 + sum(len(run.traf) for run in runs)
     moof = bytearray(
         struct.pack(">I4sI4sII", moof_bytes, b"moof", 16, b"mfhd", 0, sequence & 0xFFFFFFFF)
     )
     payload: list[Buffer] = []
     data_offset = moof_bytes + 8
-    for lane, traf in zip(lanes, trafs, strict=True):
+    for run in runs:
         position = len(moof) + _OFFSET_IN_TRAF
-        moof += traf
+        moof += run.traf
         struct.pack_into(">I", moof, position, data_offset)
-        payload += lane.payload
-        data_offset += lane.size_bytes
+        payload += run.payload
+        data_offset += run.payload_bytes
     mdat_head = struct.pack(">I4s", data_offset - moof_bytes, b"mdat")
     return b"".join((moof, mdat_head, *payload))
 
@@ -262,6 +265,7 @@ class Fmp4Muxer:
         self._needs_key = False
         self._discontinuity = False
         self._start_us: int | None = None
+        self._size_bytes = 0
         self._sequence = 0
 
     def header(self, tracks: Sequence[Track]) -> bytes:
@@ -301,24 +305,26 @@ class Fmp4Muxer:
         if self._needs_key and not unit.key:
             return chunks
         self._needs_key = False
-        lane.push(unit)
-        dts_us = unit.dts_us
-        start_us = self._start_us
-        if start_us is None or (not lane.samples and dts_us < start_us + self.interval_us):
-            self._start_us = dts_us if start_us is None else min(start_us, dts_us)
+        lane.units.append(unit)
+        dts_us, start_us = unit.dts_us, self._start_us
+        if start_us is None:
+            self._start_us = dts_us
         elif (
             dts_us >= start_us + self.interval_us
             or (unit.key and self._leads_video)
-            or lane.size_bytes >= MAX_CHUNK_BYTES
+            or self._size_bytes >= MAX_CHUNK_BYTES
         ):
-            chunks += self._cut(dts_us)
+            if len(lane.units) > 1 or dts_us >= start_us + self.interval_us:
+                chunks += self._cut(dts_us)
+            else:  # the first picture joins the audio that came just before it
+                self._start_us = min(start_us, dts_us)
+        self._size_bytes += unit.size_bytes
         return chunks
 
     def _follow(self, lane: _Lane, unit: AccessUnit) -> list[Chunk]:
         """A unit of the track that does not decide, unless the one that does is silent."""
-        if unit.discontinuity:
-            lane.drain()
-        lane.push(unit)
+        lane.units.append(unit)
+        self._size_bytes += unit.size_bytes
         if self._start_us is None:
             self._start_us = unit.dts_us
         elif unit.dts_us >= self._start_us + MAX_SILENCE_US:
@@ -335,22 +341,17 @@ class Fmp4Muxer:
     def _cut(self, end_us: int) -> list[Chunk]:
         """The chunk of everything finished; the next one starts at `end_us`."""
         for lane in self._lanes.values():
-            if lane is not self._leader:
-                lane.drain_before(end_us - MAX_SILENCE_US)
+            is_silent = lane.units and lane.units[-1].dts_us < end_us - MAX_SILENCE_US
+            if is_silent and lane is not self._leader:
+                lane.drain()
         start_us, self._start_us = self._start_us, end_us
-        lanes = [lane for lane in self._lanes.values() if lane.samples]
+        lanes = [lane for lane in self._lanes.values() if lane.finished]
         if not lanes or start_us is None:
             return []
         self._sequence += 1
-        chunk = Chunk(
-            data=fragment(self._sequence, lanes),
-            dts_us=start_us,
-            duration_us=max(0, end_us - start_us),
-            key=lanes[0] is self._leader and lanes[0].first_key,
-            header=self._init,
-            discontinuity=self._discontinuity,
-        )
-        self._discontinuity = False
-        for lane in lanes:
-            lane.clear()
-        return [chunk]
+        self._size_bytes = 0
+        key = lanes[0] is self._leader and lanes[0].units[0].key
+        data = fragment(self._sequence, [lane.take() for lane in lanes])
+        duration_us = max(0, end_us - start_us)
+        discontinuity, self._discontinuity = self._discontinuity, False
+        return [Chunk(data, start_us, duration_us, key, self._init, discontinuity)]
