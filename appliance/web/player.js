@@ -1,0 +1,180 @@
+// The player page of one stream: picture, controls, figures, addresses.
+
+import { copyButton, el, setFigures, setText } from './dom.js';
+import { Feed } from './feed.js';
+import { keyNote } from './keyform.js';
+import { chooseEngine, HLSJS, Playback } from './playback.js';
+import { origin, shareRow } from './share.js';
+import { bindControls } from './controls.js';
+import { codec, duration, figures, health, healthWord, latency } from './words.js';
+import { watchForUpdate } from './update.js';
+
+const name = document.body.dataset.stream;
+const at = (id) => document.getElementById(id);
+const video = at('video');
+const stage = at('stage');
+const note = at('note');
+
+const hlsPath = `/${name}.m3u8`;
+const engine = chooseEngine(new URLSearchParams(window.location.search).get('player'));
+let stream = null; // its entry in the device's last answer; null while it is not there
+let answerState = '';
+let stillSince = 0;
+
+const feed = new Feed(onAnswer);
+const playback = new Playback(video, {
+  engine,
+  url: () => feed.withKey(hlsPath),
+  now: () => feed.now(),
+  onChange: onPlayback,
+});
+const controls = bindControls({ stage, video, playback });
+
+// -- what the device says ----------------------------------------------------------------------
+
+function onAnswer(answer) {
+  answerState = answer.state;
+  if (answer.state === 'ok') {
+    watchForUpdate(answer.page);
+    const before = stream;
+    stream = answer.streams.find((candidate) => candidate.name === name) || null;
+    const playable = stream && (stream.online || stream.on_demand);
+    if (playable && playback.state === 'idle') playback.start();
+    else if (stream && stream.online && !(before && before.online)) playback.retryNow();
+    controls.setSound(Boolean(stream && stream.audio));
+  }
+  showNote(answer);
+  showAddresses(answer.address);
+  show();
+}
+
+let noteKind = '';
+
+function showNote(answer) {
+  const locked = answer.state === 'locked' || (answer.state === 'ok' && !stream && answer.needs_key)
+    || playback.state === 'locked';
+  const wrong = locked && feed.key !== '';
+  const kind = locked ? `key ${wrong}` : '';
+  if (kind === noteKind) return;
+  noteKind = kind;
+  note.replaceChildren(...(locked ? [keyNote(feed, wrong)] : []));
+  if (locked) note.querySelector('input').focus();
+  else if (kind === '') playback.retryNow();
+}
+
+let shownFor = '';
+
+function showAddresses(address) {
+  const base = origin(address || (feed.last && feed.last.address));
+  if (base === shownFor) return;
+  shownFor = base;
+  at('share').replaceChildren(...shareRow(`${base}/${name}`));
+  at('addresses').replaceChildren(...[
+    ['This page', `${base}/${name}`],
+    ['Stream for players (HLS)', `${base}${hlsPath}`],
+  ].map(([label, url]) => el('li', {},
+    el('span', {}, el('small', {}, label), el('span', { class: 'address' }, url)),
+    copyButton(url))));
+}
+
+// -- what the picture does ---------------------------------------------------------------------
+
+function onPlayback(state) {
+  if (state === 'playing') stillSince = 0;
+  else if (!stillSince) stillSince = performance.now();
+  if (state === 'locked') showNote({ state: 'locked' });
+  show();
+}
+
+// [sentence, detail, button]: an empty sentence shows the picture alone.
+function sentence() {
+  const { state, detail } = playback;
+  const gone = answerState === 'ok' && (!stream || !stream.online);
+  if (state === 'playing') return [''];
+  if (state === 'paused') return ['', '', ''];
+  if (answerState === 'locked' || state === 'locked') return ['This stream needs a key.'];
+  if (answerState === 'refused') return ['This device does not show its streams to your address.'];
+  if (state === 'blocked') return ['The browser wants a tap before it plays.', '', 'Play'];
+  if (state === 'unsupported') return unsupported(detail);
+  if (answerState === 'unreachable') {
+    return ['The device does not answer. Trying again…', 'Check its power and your network.'];
+  }
+  if (gone && !stream) return [`Waiting for ${name}…`, 'Nothing by this name is being sent just now.'];
+  if (gone && stream.on_demand) return ['Starting the camera…', waited()];
+  if (gone) return ['The camera is offline.', 'The picture comes back by itself.'];
+  if (state === 'stalled') return ['Waiting for the picture…'];
+  if (state === 'reconnecting') return ['Reconnecting…', detail || waited()];
+  return ['Connecting…', ''];
+}
+
+function unsupported(detail) {
+  const kind = stream && stream.video ? codec(stream.video.codec) : 'this stream';
+  return [`This browser cannot play ${detail ? 'live streams' : kind}.`,
+    detail || 'Another browser may (Safari plays H.265), or let the camera send H.264.'];
+}
+
+function waited() {
+  const ms = stillSince ? performance.now() - stillSince : 0;
+  return ms > 5000 ? `for ${duration(ms)} now` : '';
+}
+
+function show() {
+  const [text, detail, button] = sentence();
+  at('veil').hidden = !text;
+  setText(at('status'), text);
+  setText(at('detail'), detail || '');
+  at('detail').hidden = !detail;
+  at('begin').hidden = !button;
+  at('spinner').hidden = Boolean(button) || ['unsupported', 'locked'].includes(playback.state)
+    || ['locked', 'refused'].includes(answerState);
+  stage.dataset.state = playback.state;
+  showBadge();
+  showFigures();
+}
+
+function showBadge() {
+  const badge = at('badge');
+  const playing = playback.state === 'playing';
+  const behind = playing ? playback.latency() : null;
+  const words = { playing: 'Live', paused: 'Paused', reconnecting: 'Reconnecting', stalled: 'Waiting' };
+  let text = words[playback.state] || 'Not live';
+  if (behind) text += behind.exact ? ` · ${latency(behind.ms)} behind` : ` · ${latency(behind.ms)} from the edge`;
+  let state = playing ? 'good' : 'late';
+  if (playing && behind && behind.ms > 15000) state = 'late';
+  if (stream && health(stream, feed.since_ms()) === 'bad') state = 'bad';
+  badge.dataset.health = state;
+  setText(badge, text);
+}
+
+function showFigures() {
+  const list = at('figures');
+  const extra_ms = feed.since_ms();
+  const rows = stream ? [['State', healthWord(stream, extra_ms), 'age'], ...figures(stream, extra_ms)] : [];
+  list.dataset.health = stream ? health(stream, extra_ms) : 'idle';
+  setFigures(list, [...rows, ...ownFigures()]);
+}
+
+// What this browser does with it.
+function ownFigures() {
+  const rows = [];
+  if (video.videoWidth) rows.push(['Decoded', `${video.videoWidth} × ${video.videoHeight}`]);
+  const quality = video.getVideoPlaybackQuality ? video.getVideoPlaybackQuality() : null;
+  if (quality && quality.totalVideoFrames) {
+    rows.push(['Frames dropped', `${quality.droppedVideoFrames} of ${quality.totalVideoFrames}`]);
+  }
+  const { buffered, currentTime } = video;
+  if (buffered.length) {
+    rows.push(['Buffered ahead', latency((buffered.end(buffered.length - 1) - currentTime) * 1000)]);
+  }
+  rows.push(['Player', { [HLSJS]: 'hls.js', native: 'built into the browser' }[engine] || 'none']);
+  return rows;
+}
+
+video.addEventListener('resize', () => {
+  if (video.videoWidth) stage.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
+});
+at('begin').addEventListener('click', () => playback.play());
+setInterval(() => document.hidden || show(), 1000);
+show();
+showAddresses('');
+feed.refresh();

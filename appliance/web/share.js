@@ -1,0 +1,45 @@
+// Addresses for other devices, as text and as a QR code.
+
+import { el } from './dom.js';
+import { encode } from './vendor/uqr.mjs';
+
+const SVG = 'http://www.w3.org/2000/svg';
+const LOOPBACK = /^(localhost|127\.[0-9.]+|\[::1\])$/;
+
+// Where other devices find us: as the browser does, unless it stands on the device itself.
+export function origin(address) {
+  const { protocol, hostname, port } = window.location;
+  if (!LOOPBACK.test(hostname) || !address) return window.location.origin;
+  return `${protocol}//${address}${port ? `:${port}` : ''}`;
+}
+
+export function qr(text) {
+  const { size, data } = encode(text, { ecc: 'M', border: 2 });
+  let path = '';
+  data.forEach((row, y) => {
+    for (let x = 0; x < size; x += 1) {
+      let width = 0;
+      while (x + width < size && row[x + width]) width += 1;
+      if (width) path += `M${x} ${y}h${width}v1h-${width}z`;
+      x += width;
+    }
+  });
+  const svg = document.createElementNS(SVG, 'svg');
+  svg.setAttribute('viewBox', `0 0 ${size} ${size}`);
+  svg.setAttribute('aria-hidden', 'true');
+  const squares = document.createElementNS(SVG, 'path');
+  squares.setAttribute('d', path);
+  squares.setAttribute('fill', '#000');
+  svg.append(squares);
+  return el('div', { class: 'qr', role: 'img', 'aria-label': `QR code of ${text}` }, svg);
+}
+
+export function shareRow(url) {
+  return [
+    qr(url),
+    el('div', { class: 'words' },
+      el('b', {}, 'Open on the iPad'),
+      'Point its camera here, or type ',
+      el('span', { class: 'address' }, url)),
+  ];
+}

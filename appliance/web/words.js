@@ -1,0 +1,85 @@
+// Figures as people read them, and what their age says about a stream's health.
+
+export const LATE_MS = 2000;
+export const BAD_MS = 10000;
+
+const CODECS = {
+  h264: 'H.264', h265: 'H.265', av1: 'AV1', aac: 'AAC', opus: 'Opus', pcma: 'G.711 A', pcmu: 'G.711 µ',
+};
+
+export function codec(name) {
+  return CODECS[name] || String(name);
+}
+
+export function bitrate(bps) {
+  if (!bps) return '–';
+  if (bps >= 1e6) return `${(bps / 1e6).toFixed(bps >= 1e7 ? 0 : 1)} Mb/s`;
+  return `${Math.round(bps / 1e3)} kb/s`;
+}
+
+export function frames(fps) {
+  return fps ? `${fps.toFixed(1).replace(/\.0$/, '')} fps` : '–';
+}
+
+export function duration(ms) {
+  const s = ms / 1000;
+  if (s < 60) return `${Math.floor(s)} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 172800) return `${Math.floor(s / 3600)} h`;
+  return `${Math.floor(s / 86400)} days`;
+}
+
+export function age(ms) {
+  if (ms === null) return 'none yet';
+  return ms < 1000 ? 'just now' : `${duration(ms)} ago`;
+}
+
+export function latency(ms) {
+  return `${(Math.max(0, ms) / 1000).toFixed(1)} s`;
+}
+
+export function count(number, one, many) {
+  return `${number} ${number === 1 ? one : many}`;
+}
+
+export function picture(video) {
+  if (!video) return 'none';
+  const size = video.width_px ? ` ${video.width_px} × ${video.height_px}` : '';
+  return codec(video.codec) + size;
+}
+
+export function sound(audio) {
+  if (!audio) return 'none';
+  const channels = { 1: ' mono', 2: ' stereo' }[audio.channels] || '';
+  return `${codec(audio.codec)} ${audio.sample_rate_hz / 1000} kHz${channels}`;
+}
+
+// A stream that sleeps until somebody watches is neither well nor ill.
+export function health(stream, extra_ms) {
+  if (stream.on_demand && !stream.online) return 'idle';
+  if (!stream.online) return 'bad';
+  const ms = stream.age_ms === null ? 0 : stream.age_ms + extra_ms;
+  if (ms >= BAD_MS) return 'bad';
+  return ms >= LATE_MS ? 'late' : 'good';
+}
+
+export function healthWord(stream, extra_ms) {
+  if (stream.on_demand && !stream.online) return 'Asleep, starts on demand';
+  if (!stream.online) return 'Offline';
+  if (stream.age_ms === null) return 'Starting';
+  const ms = stream.age_ms + extra_ms;
+  return ms >= LATE_MS ? `No picture for ${duration(ms)}` : 'Live';
+}
+
+// The same figures on the card and beside the player.
+export function figures(stream, extra_ms) {
+  const ms = stream.age_ms === null ? null : stream.age_ms + extra_ms;
+  return [
+    ['Picture', picture(stream.video)],
+    ['Frame rate', stream.video ? frames(stream.video.fps) : '–'],
+    ['Bitrate', stream.online ? bitrate(stream.bitrate_bps) : '–'],
+    ['Sound', sound(stream.audio)],
+    ['Viewers', String(stream.viewers)],
+    ['Last frame', age(ms), 'age'],
+  ];
+}
