@@ -65,9 +65,13 @@ class Sessions:
         self.totals: Counter[str] = Counter()  # by kind, since the start
         self._number = 0
 
-    def open(self, proto: str, kind: str, peer_ip: str) -> Session:
-        """Raises: LimitExceeded if the table is full. The caller closes what it opened."""
-        if len(self.active) >= self.max_sessions:
+    def open(self, proto: str, kind: str, peer_ip: str, *, ours: bool = False) -> Session:
+        """Raises: LimitExceeded if the table is full. The caller closes what it opened.
+
+        ours: a session of our own making, bounded by the configuration: a crowd of viewers must
+        not keep a camera from restarting.
+        """
+        if len(self.active) >= self.max_sessions and not ours:
             raise LimitExceeded(f"{len(self.active)} sessions are open")
         self._number += 1
         session = Session(proto, self._number, kind, peer_ip, self.clock)

@@ -1,0 +1,1 @@
+"""The capture worker: one process per source, the only place libav and camera drivers run."""

@@ -1,0 +1,1 @@
+"""Encoders of the worker: frames in, access units out."""

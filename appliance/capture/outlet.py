@@ -1,0 +1,79 @@
+"""The worker's way out: tracks, units, health and faults as frames on the pipe.
+
+Writing blocks while the appliance does not read; a source notices by the clock, not here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+from appliance.capture.clock import monotonic_us
+from appliance.media.track import Track
+from appliance.media.unit import AccessUnit
+from appliance.wire.pipe.connection import Pipe, Role
+from appliance.wire.pipe.frames import MAX_UNIT_BYTES
+from appliance.wire.pipe.messages import Event, Fault, Health
+
+HEALTH_INTERVAL_US = 5_000_000
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Sink(Protocol):
+    """Where a source puts what it makes."""
+
+    def describe(self, tracks: tuple[Track, ...]) -> None:
+        """All tracks of what follows; again whenever one of them changes."""
+        ...
+
+    def write(self, unit: AccessUnit) -> None: ...
+
+    def drop(self, count: int) -> None:
+        """Count pictures that were left out."""
+        ...
+
+
+class Outlet:
+    """A `Sink` that writes frames to a file descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._pipe = Pipe(Role.WORKER)
+        self._dropped_frames = 0
+        self._health_us = monotonic_us()
+        self._flush()
+
+    def describe(self, tracks: tuple[Track, ...]) -> None:
+        self._send(tracks)
+
+    def write(self, unit: AccessUnit) -> None:
+        if unit.size_bytes > MAX_UNIT_BYTES:
+            self.drop(1)
+            return
+        self._send(unit)
+        now_us = monotonic_us()
+        if now_us - self._health_us >= HEALTH_INTERVAL_US:
+            self._health_us = now_us
+            late_us = max(0, now_us - unit.dts_us)
+            self._send(Health(self._dropped_frames, late_us, rss_bytes()))
+
+    def drop(self, count: int) -> None:
+        self._dropped_frames += count
+
+    def fault(self, fault: Fault) -> None:
+        self._send(fault)
+
+    def _send(self, event: Event) -> None:
+        self._pipe.send(event)
+        self._flush()
+
+    def _flush(self) -> None:
+        left = memoryview(self._pipe.take_output())
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process (proc(5), statm)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES

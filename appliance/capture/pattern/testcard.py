@@ -1,0 +1,151 @@
+"""The test card: what never changes is drawn once, what moves is redrawn for every picture.
+
+Layout, top to bottom: names of the device and the stream; a bar that fills in the course of each
+second and flashes with the beep; colour bars (75 %) behind a panel with the running clock and the
+picture's number; a strip with a box that travels; a grey ramp; the figures of the encoding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import localtime, strftime
+
+from appliance.capture.pattern.canvas import Canvas, even, rgb
+from appliance.capture.pattern.font import CAP_CELLS, text_luma, text_width_px
+from appliance.capture.pattern.tone import BEEP_US
+
+NIGHT = rgb(20, 22, 26)
+PANEL = rgb(28, 28, 28)
+EDGE = rgb(70, 70, 70)
+TRACK = rgb(44, 47, 52)
+SWEEP = rgb(64, 156, 255)
+FLASH = rgb(255, 255, 255)
+BOX = rgb(255, 149, 40)
+BARS = (
+    rgb(191, 191, 191), rgb(191, 191, 0), rgb(0, 191, 191), rgb(0, 191, 0),
+    rgb(191, 0, 191), rgb(191, 0, 0), rgb(0, 0, 191),
+)  # fmt: skip
+GREY_STEPS = 11
+BRIGHT, SOFT = 235, 150  # luma of important and of lesser text
+BOX_TRIP_US = 4_000_000  # once across
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """The words on the card."""
+
+    device: str
+    stream: str
+    figures: str
+
+
+class TestCard:
+    """Draws on canvases of one size. The first `draw` on a canvas must follow `paint`."""
+
+    __test__ = False  # not a test, whatever pytest makes of the name
+
+    def __init__(self, width: int, height: int, caption: Caption) -> None:
+        self.width = width
+        self.height = height
+        self._still = Canvas.blank(width, height)
+        unit = min(height / 72, width / 128)  # 10 px of a 1280x720 picture
+        self._unit = unit
+        self._small = max(1, round(unit * 0.3))
+        self._middle = max(1, round(unit * 0.4))
+        self._large = max(1, round(unit))
+        self._sweep_y, self._sweep_high = even(height * 0.1), max(2, even(unit * 1.2))
+        self._strip_y, self._strip_high = even(height * 0.68), even(height * 0.1)
+        self._box = max(2, even(unit * 5.6))
+        self._draw_still(caption)
+        text_luma("0123456789:.", self._large, BRIGHT, PANEL.y)  # slow the first time: now
+        text_luma("0123456789-#", self._middle, SOFT, PANEL.y)
+        self._box_x = -1
+        self._second = -1
+        self._clock = ""
+        self._date = ""
+
+    # -- what never changes --------------------------------------------------------------------
+
+    def _draw_still(self, caption: Caption) -> None:
+        still, unit = self._still, self._unit
+        still.fill(0, 0, self.width, self.height, NIGHT)
+        self._draw_captions(caption)
+        top, bottom = even(self.height * 0.13), self._strip_y
+        for index, colour in enumerate(BARS):
+            left = even(self.width * index / len(BARS))
+            right = even(self.width * (index + 1) / len(BARS))
+            still.fill(left, top, right - left, bottom - top, colour)
+        still.fill(0, self._strip_y, self.width, self._strip_high, TRACK)
+        ramp_y, ramp_high = self._strip_y + self._strip_high, even(self.height * 0.09)
+        for step in range(GREY_STEPS):
+            left = even(self.width * step / GREY_STEPS)
+            right = even(self.width * (step + 1) / GREY_STEPS)
+            level = 255 * step // (GREY_STEPS - 1)
+            still.fill(left, ramp_y, right - left, ramp_high, rgb(level, level, level))
+        wide = text_width_px("00:00:00.000", self._large) + even(unit * 6)
+        high = even(unit * 24)
+        self._panel_x = even((self.width - wide) / 2)
+        self._panel_y = even((top + bottom - high) / 2)
+        border = max(2, even(unit * 0.3))
+        still.fill(
+            self._panel_x - border,
+            self._panel_y - border,
+            even(wide) + 2 * border,
+            high + 2 * border,
+            EDGE,
+        )
+        still.fill(self._panel_x, self._panel_y, even(wide), high, PANEL)
+        self.clock_x = (self.width - text_width_px("00:00:00.000", self._large)) // 2
+        self.clock_x += self._large // 2  # a character's gap is on its right
+        self.clock_y = self._panel_y + round(unit * 4.5)
+        self.line_y = self.clock_y + self._large * CAP_CELLS + round(unit * 4.5)
+
+    def _draw_captions(self, caption: Caption) -> None:
+        margin = round(self._unit * 3)
+        cap = self._middle * CAP_CELLS
+        head_y = (self._sweep_y - cap) // 2
+        self._still.text(margin, head_y, caption.device, self._middle, BRIGHT, NIGHT.y)
+        right = self.width - margin - text_width_px(caption.stream, self._middle) + self._middle
+        self._still.text(max(0, right), head_y, caption.stream, self._middle, BRIGHT, NIGHT.y)
+        foot = even(self.height * 0.87)
+        foot_y = foot + (self.height - foot - self._small * CAP_CELLS) // 2
+        self._still.text(margin, foot_y, caption.figures, self._small, SOFT, NIGHT.y)
+
+    # -- what moves ----------------------------------------------------------------------------
+
+    def paint(self, canvas: Canvas) -> None:
+        """The whole card, before the first `draw` on this canvas."""
+        canvas.copy(self._still, 0, 0, self.width, self.height)
+
+    def draw(self, canvas: Canvas, number: int, unix_us: int) -> None:
+        """What changes: picture `number`, taken at `unix_us`."""
+        second, within_us = divmod(unix_us, 1_000_000)
+        if second != self._second:
+            self._second = second
+            now = localtime(second)
+            self._clock = strftime("%H:%M:%S", now)
+            self._date = strftime("%Y-%m-%d %Z", now)
+        clock = f"{self._clock}.{within_us // 1000:03d}"
+        canvas.text(self.clock_x, self.clock_y, clock, self._large, BRIGHT, PANEL.y)
+        line = f"{self._date}  #{number:07d}"
+        line_x = (self.width - text_width_px(line, self._middle) + self._middle) // 2
+        canvas.text(line_x, self.line_y, line, self._middle, SOFT, PANEL.y)
+        self._draw_sweep(canvas, within_us)
+        self._draw_box(canvas, unix_us)
+
+    def _draw_sweep(self, canvas: Canvas, within_us: int) -> None:
+        if within_us < BEEP_US:
+            canvas.fill(0, self._sweep_y, self.width, self._sweep_high, FLASH)
+            return
+        done = even(self.width * within_us / 1_000_000)
+        canvas.fill(0, self._sweep_y, done, self._sweep_high, SWEEP)
+        canvas.fill(done, self._sweep_y, self.width - done, self._sweep_high, TRACK)
+
+    def _draw_box(self, canvas: Canvas, unix_us: int) -> None:
+        y = self._strip_y + even((self._strip_high - self._box) / 2)
+        if self._box_x >= 0:
+            canvas.copy(self._still, self._box_x, y, self._box, self._box)
+        trip, within_us = divmod(unix_us, BOX_TRIP_US)
+        way = within_us / BOX_TRIP_US
+        self._box_x = even((self.width - self._box) * (1 - way if trip % 2 else way))
+        canvas.fill(self._box_x, y, self._box, self._box, BOX)

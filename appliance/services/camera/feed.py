@@ -1,0 +1,109 @@
+"""Keeps one stream fed: worker after worker, with back-off, and only while wanted if so set."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from appliance.hub.sessions import Session
+from appliance.hub.stream import Stream
+from appliance.net.supervisor import Backoff
+from appliance.services.camera.faults import WorkerFault
+from appliance.services.camera.session import Patience, WorkerSession
+from appliance.services.contract import Context, StreamSettings
+
+
+class Feed:
+    """`run` until cancelled. The stream and its viewers stay while workers come and go."""
+
+    def __init__(
+        self,
+        context: Context,
+        settings: StreamSettings,
+        patience: Patience,
+        predecessor: asyncio.Task[None] | None = None,
+    ) -> None:
+        """predecessor: the feed this one replaces, whose worker may still hold the camera."""
+        self._predecessor = predecessor
+        self.settings = settings
+        self.stream: Stream = context.hub.declare(settings.name)
+        self._context = context
+        self._patience = patience
+        self._backoff = Backoff()
+        self._told = ""  # the fault that was told last and has not healed
+
+    async def run(self) -> None:
+        if self._predecessor is not None:
+            await asyncio.wait({self._predecessor})
+            self._predecessor = None
+        while True:
+            await self._wait_turn()
+            delay_s = await self._run_worker()
+            await asyncio.sleep(delay_s)
+
+    async def _wait_turn(self) -> None:
+        """Returns when a worker is wanted and nobody else publishes under this name."""
+        while True:
+            if self.settings.on_demand:
+                await self.stream.demand.wait_wanted()
+            if self.stream.publisher is None:
+                return
+            await self.stream.changed.wait()
+
+    async def _run_worker(self) -> float:
+        """One worker to its end; how many seconds to wait before the next."""
+        sessions = self._context.sessions
+        session = sessions.open("camera", "camera-publish", "127.0.0.1", ours=True)
+        session.stream, session.is_publisher = self.stream.name, True
+        worker = WorkerSession(self._context, self.stream, self.settings, session, self._patience)
+        level = logging.DEBUG if self._told else logging.INFO  # repeated attempts are not news
+        session.log.log(level, "worker starts for %s:", self.settings.source.partition(":")[0])
+        try:
+            await self._run_while_wanted(worker, session)
+        except WorkerFault as fault:
+            return self._after_fault(worker, session, fault)
+        finally:
+            seconds = (self.stream.clock.monotonic_us() - session.since_us) / 1_000_000
+            session.log.log(
+                logging.INFO if worker.units else level,
+                "worker ended after %.1f s: %d units, %d bytes",
+                seconds,
+                worker.units,
+                session.received.total_bytes,
+            )
+            sessions.close(session)
+        return 0.0
+
+    async def _run_while_wanted(self, worker: WorkerSession, session: Session) -> None:
+        if not self.settings.on_demand:
+            await worker.run()
+            return
+        running = asyncio.ensure_future(worker.run())
+        idle = asyncio.ensure_future(self.stream.demand.wait_idle(self.settings.on_demand_close_us))
+        try:
+            await asyncio.wait({running, idle}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+            session.log.info("nobody watches any more")
+        finally:
+            idle.cancel()
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError, WorkerFault):
+                await running
+
+    def _after_fault(self, worker: WorkerSession, session: Session, fault: WorkerFault) -> float:
+        now_us = self.stream.clock.monotonic_us()
+        ran_us = 0 if worker.first_unit_us is None else now_us - worker.first_unit_us
+        delay_s = self._backoff.next_s(ran_us / 1_000_000)
+        self._context.counters.add(
+            "camera_restarts_total", stream=self.stream.name, reason=fault.reason
+        )
+        text = str(fault)
+        if worker.first_unit_us is not None:
+            self._told = ""
+        level = logging.DEBUG if text == self._told else logging.WARNING
+        self._told = text
+        detail = f"{text}; trying again in {delay_s:.1f} s"
+        self._context.faults.count("camera", fault.reason, detail, log=session.log, level=level)
+        return delay_s

@@ -1,0 +1,144 @@
+"""Either end of the pipe, sans-IO.
+
+Theory of operation: each direction begins with HELLO. After it the worker may send TRACKS, UNIT,
+HEALTH and FAULT, the appliance KEYFRAME and BITRATE; anything else is a fault of the peer, after
+which the pipe is useless: the appliance kills the worker, the worker exits. Units refer to the
+tracks of the newest TRACKS frame. At most one incomplete frame is held.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from appliance.errors import MisuseError, PeerError
+from appliance.media.bits import Reader
+from appliance.media.track import Track
+from appliance.media.unit import AccessUnit
+from appliance.wire.pipe import frames
+from appliance.wire.pipe.frames import LENGTH_BYTES, MAX_FRAME_BYTES, Type
+from appliance.wire.pipe.messages import Event, Fault, Health, RequestKeyframe, SetBitrate
+
+
+class Role(Enum):
+    APPLIANCE = "appliance"
+    WORKER = "worker"
+
+
+FROM = {
+    Role.WORKER: frozenset({Type.TRACKS, Type.UNIT, Type.HEALTH, Type.FAULT}),
+    Role.APPLIANCE: frozenset({Type.KEYFRAME, Type.BITRATE}),
+}
+PEER = {Role.WORKER: Role.APPLIANCE, Role.APPLIANCE: Role.WORKER}
+
+
+class Pipe:
+    """`receive` bytes → events, `send` events → `take_output` bytes."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+        self._may_send = FROM[role]
+        self._may_receive = FROM[PEER[role]]
+        self._input = bytearray()
+        self._output: list[bytes] = [frames.encode_hello()]
+        self._greeted = False
+        self._tracks: dict[int, Track] = {}
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of an incomplete frame; never more than a frame's cap plus one `receive`."""
+        return len(self._input)
+
+    def take_output(self) -> bytes:
+        """What must be written now; empty if nothing."""
+        output = b"".join(self._output)
+        self._output.clear()
+        return output
+
+    def send(self, event: Event) -> None:
+        """Queue one frame. Raises: MisuseError if this end may not send it or it is too large."""
+        kind, data = _encode(event)
+        if kind not in self._may_send:
+            raise MisuseError(f"a {self.role.value} does not send {kind.name}")
+        self._output.append(data)
+
+    def receive(self, data: bytes | memoryview) -> list[Event]:
+        """The events that `data` completes.
+
+        Raises: PeerError if the other end broke the rules; the pipe is not used after it.
+        """
+        self._input += data
+        events: list[Event] = []
+        start = 0
+        while (end := self._frame_end(start)) is not None:
+            event = self._decode(bytes(self._input[start + LENGTH_BYTES : end]))
+            if event is not None:
+                events.append(event)
+            start = end
+        if start:
+            del self._input[:start]
+        return events
+
+    def receive_eof(self) -> None:
+        """The other end closed. Raises: PeerError if that cut a frame in two."""
+        if self._input:
+            raise PeerError(f"the pipe ended inside a frame, after {len(self._input)} bytes of it")
+
+    def _frame_end(self, start: int) -> int | None:
+        """Where the frame at `start` ends, if it is complete."""
+        available = len(self._input) - start
+        if available < LENGTH_BYTES:
+            return None
+        length = int.from_bytes(self._input[start : start + LENGTH_BYTES], "big")
+        if not 1 <= length <= MAX_FRAME_BYTES:
+            raise PeerError(f"a frame of {length} bytes")
+        return start + LENGTH_BYTES + length if available >= LENGTH_BYTES + length else None
+
+    def _decode(self, data: bytes) -> Event | None:
+        reader = Reader(data)
+        number = reader.u8()
+        if not self._greeted:
+            if number != Type.HELLO:
+                raise PeerError("the pipe does not begin with a hello")
+            frames.decode_hello(reader)
+            self._greeted = True
+            event = None
+        elif number in self._may_receive:
+            event = self._decode_event(Type(number), reader)
+        else:
+            raise PeerError(f"a frame of type {number:#04x} has no place here")
+        if reader.remaining:
+            raise PeerError(f"{reader.remaining} bytes too many in a frame")
+        return event
+
+    def _decode_event(self, kind: Type, reader: Reader) -> Event:
+        match kind:
+            case Type.UNIT:
+                return frames.decode_unit(reader, self._tracks)
+            case Type.TRACKS:
+                tracks = frames.decode_tracks(reader)
+                self._tracks = {track.id: track for track in tracks}
+                return tracks
+            case Type.HEALTH:
+                return frames.decode_health(reader)
+            case Type.FAULT:
+                return frames.decode_fault(reader)
+            case Type.BITRATE:
+                return frames.decode_bitrate(reader)
+            case _:
+                return RequestKeyframe()
+
+
+def _encode(event: Event) -> tuple[Type, bytes]:
+    match event:
+        case AccessUnit():
+            return Type.UNIT, frames.encode_unit(event)
+        case tuple():
+            return Type.TRACKS, frames.encode_tracks(event)
+        case Health():
+            return Type.HEALTH, frames.encode_health(event)
+        case Fault():
+            return Type.FAULT, frames.encode_fault(event)
+        case SetBitrate():
+            return Type.BITRATE, frames.encode_bitrate(event)
+        case RequestKeyframe():
+            return Type.KEYFRAME, frames.frame(Type.KEYFRAME)

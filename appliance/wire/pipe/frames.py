@@ -1,0 +1,241 @@
+"""Frames of the pipe as bytes: ``length u32 | type u8 | payload``, big endian.
+
+`length` counts the type and the payload. Times are unsigned microseconds of CLOCK_MONOTONIC.
+Not a public protocol: both ends are of one version, which `Hello` proves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+
+from appliance.errors import MisuseError, PeerError
+from appliance.media.aac import AacConfig
+from appliance.media.bits import Reader
+from appliance.media.g711 import G711Config
+from appliance.media.h264 import H264Config
+from appliance.media.h265 import H265Config
+from appliance.media.opus import OpusConfig
+from appliance.media.track import Codec, CodecConfig, Kind, Track
+from appliance.media.unit import AccessUnit
+from appliance.wire.pipe.messages import Fault, Health, Reason, SetBitrate, Tracks
+
+VERSION = 1
+MAGIC = b"PORTHOLE"
+LENGTH_BYTES = 4
+
+# Against a worker that a hostile source has taken over: nothing it announces is believed.
+MAX_UNIT_BYTES = 4 << 20
+MAX_FRAME_BYTES = MAX_UNIT_BYTES + (64 << 10)  # a unit and its head
+MAX_TRACKS = 8
+MAX_CONFIG_BYTES = 64 << 10
+MAX_FAULT_BYTES = 1024
+MAX_TIME_US = 1 << 62
+MAX_BITRATE_BPS = 1_000_000_000
+
+
+class Type(IntEnum):
+    """HELLO opens both directions; 0x1x comes from the worker, 0x2x goes to it."""
+
+    HELLO = 0x01
+    TRACKS = 0x10
+    UNIT = 0x11
+    HEALTH = 0x12
+    FAULT = 0x13
+    KEYFRAME = 0x20
+    BITRATE = 0x21
+
+
+KEY = 0x01
+DISCONTINUITY = 0x02
+
+
+def frame(kind: Type, *payload: bytes | memoryview) -> bytes:
+    """One frame, ready to be written."""
+    length = 1 + sum(map(len, payload))
+    if length > MAX_FRAME_BYTES:
+        raise MisuseError(f"a frame of {length} bytes")
+    return b"".join((length.to_bytes(LENGTH_BYTES, "big"), bytes((kind,)), *payload))
+
+
+# -- hello -------------------------------------------------------------------------------------
+
+
+def encode_hello() -> bytes:
+    return frame(Type.HELLO, MAGIC, VERSION.to_bytes(2, "big"))
+
+
+def decode_hello(reader: Reader) -> None:
+    """Raises: PeerError unless the other end is a Porthole of this very pipe version."""
+    if bytes(reader.take(len(MAGIC))) != MAGIC:
+        raise PeerError("the other end of the pipe is not ours")
+    version = reader.u16()
+    if version != VERSION:
+        raise PeerError(f"pipe version {version} at the other end, {VERSION} here")
+
+
+# -- tracks ------------------------------------------------------------------------------------
+
+
+def _g711(codec: Codec) -> Callable[[bytes], CodecConfig]:
+    def decode(data: bytes) -> CodecConfig:
+        reader = Reader(data)
+        return G711Config(codec, sample_rate_hz=reader.u32(), channels=reader.u8())
+
+    return decode
+
+
+DECODERS: Mapping[str, Callable[[bytes], CodecConfig]] = {
+    Codec.H264: H264Config.from_avcc,
+    Codec.H265: H265Config.from_hvcc,
+    Codec.AAC: AacConfig,
+    Codec.OPUS: OpusConfig.from_opus_head,
+    Codec.PCMA: _g711(Codec.PCMA),
+    Codec.PCMU: _g711(Codec.PCMU),
+}
+
+
+def config_bytes(config: CodecConfig) -> bytes:
+    """The configuration in its own standard form (avcC, hvcC, ASC, OpusHead).
+
+    Raises: MisuseError for a codec that no worker delivers yet.
+    """
+    match config:
+        case H264Config():
+            return config.to_avcc()
+        case H265Config():
+            return config.to_hvcc()
+        case AacConfig():
+            return config.asc
+        case OpusConfig():
+            return config.to_opus_head()
+        case G711Config():
+            return config.sample_rate_hz.to_bytes(4, "big") + bytes((config.channels,))
+    raise MisuseError(f"{config.codec} cannot go through the pipe")
+
+
+def encode_tracks(tracks: Tracks) -> bytes:
+    parts: list[bytes] = [bytes((len(tracks),))]
+    for track in tracks:
+        config = config_bytes(track.config)
+        name = track.codec.encode("ascii")
+        parts += [
+            bytes((track.id, len(name))),
+            name,
+            track.clock_rate_hz.to_bytes(4, "big"),
+            len(config).to_bytes(4, "big"),
+            config,
+        ]
+    return frame(Type.TRACKS, *parts)
+
+
+def decode_tracks(reader: Reader) -> Tracks:
+    count = reader.u8()
+    if not 1 <= count <= MAX_TRACKS:
+        raise PeerError(f"{count} tracks, 1 to {MAX_TRACKS} are possible")
+    tracks = tuple(_decode_track(reader) for _ in range(count))
+    if len({track.id for track in tracks}) != count:
+        raise PeerError("two tracks with one id")
+    return tracks
+
+
+def _decode_track(reader: Reader) -> Track:
+    track_id = reader.u8()
+    name = str(bytes(reader.take(reader.u8())), "ascii", "replace")
+    clock_rate_hz = reader.u32()
+    length = reader.u32()
+    if length > MAX_CONFIG_BYTES:
+        raise PeerError(f"a codec configuration of {length} bytes")
+    data = bytes(reader.take(length))
+    decode = DECODERS.get(name)
+    if decode is None:
+        raise PeerError("a track of an unknown codec")
+    if not clock_rate_hz:
+        raise PeerError("a track without a clock")
+    return Track(track_id, decode(data), clock_rate_hz)
+
+
+# -- access units ------------------------------------------------------------------------------
+
+
+def encode_unit(unit: AccessUnit) -> bytes:
+    flags = KEY * unit.key | DISCONTINUITY * unit.discontinuity
+    head = b"".join(
+        (
+            bytes((unit.track.id, flags)),
+            unit.dts_us.to_bytes(8, "big"),
+            (unit.pts_us - unit.dts_us).to_bytes(4, "big", signed=True),
+            len(unit.parts).to_bytes(2, "big"),
+            *(len(part).to_bytes(4, "big") for part in unit.parts),
+        )
+    )
+    return frame(Type.UNIT, head, *unit.parts)
+
+
+def decode_unit(reader: Reader, tracks: Mapping[int, Track]) -> AccessUnit:
+    """A unit whose parts are views of the frame, which nobody else keeps."""
+    track = tracks.get(reader.u8())
+    if track is None:
+        raise PeerError("a unit of a track that was not described")
+    flags = reader.u8()
+    dts_us = reader.u64()
+    offset_us = reader.u32()
+    if offset_us >= 1 << 31:
+        offset_us -= 1 << 32
+    count = reader.u16()
+    if dts_us > MAX_TIME_US:
+        raise PeerError("a time beyond all clocks")
+    if not count or (track.kind is Kind.AUDIO and count != 1):
+        raise PeerError(f"{count} parts in a unit of {track.kind}")
+    sizes = Reader(reader.take(4 * count))
+    parts = tuple(reader.take(sizes.u32()) for _ in range(count))
+    if not all(parts):
+        raise PeerError("an empty part in a unit")
+    return AccessUnit(
+        track,
+        dts_us,
+        dts_us + offset_us,
+        key=bool(flags & KEY),
+        parts=parts,
+        discontinuity=bool(flags & DISCONTINUITY),
+    )
+
+
+# -- health, faults, commands ------------------------------------------------------------------
+
+
+def encode_health(health: Health) -> bytes:
+    values = (health.dropped_frames, health.late_us, health.rss_bytes)
+    return frame(Type.HEALTH, *(value.to_bytes(8, "big") for value in values))
+
+
+def decode_health(reader: Reader) -> Health:
+    return Health(reader.u64(), reader.u64(), reader.u64())
+
+
+def encode_fault(fault: Fault) -> bytes:
+    reason = fault.reason.encode("ascii")
+    text = fault.text.encode("utf-8", "replace")[:MAX_FAULT_BYTES]
+    return frame(Type.FAULT, bytes((len(reason),)), reason, text)
+
+
+def decode_fault(reader: Reader) -> Fault:
+    word = str(bytes(reader.take(reader.u8())), "ascii", "replace")
+    if reader.remaining > MAX_FAULT_BYTES:
+        raise PeerError(f"a fault of {reader.remaining} bytes")
+    text = str(bytes(reader.rest()), "utf-8", "replace")
+    try:
+        return Fault(Reason(word), text)
+    except ValueError:
+        raise PeerError("a fault of an unknown kind") from None
+
+
+def encode_bitrate(command: SetBitrate) -> bytes:
+    return frame(Type.BITRATE, command.bitrate_bps.to_bytes(4, "big"))
+
+
+def decode_bitrate(reader: Reader) -> SetBitrate:
+    bitrate_bps = reader.u32()
+    if not 0 < bitrate_bps <= MAX_BITRATE_BPS:
+        raise PeerError(f"a bit rate of {bitrate_bps}")
+    return SetBitrate(bitrate_bps)
