@@ -31,8 +31,10 @@ _TYPE_ER_LD = 23
 _TYPE_ELD = 39
 _GENERAL_TYPES = frozenset({1, 2, 3, 4, 6, 7, 17, 19, 20, 21, 22, 23})  # those of GASpecificConfig
 
-_ADTS_HEADER_BYTES = 7
+ADTS_HEADER_BYTES = 7
 _ADTS_MAX_BYTES = 0x1FFF  # frame_length has 13 bits
+MAX_FRAMES = 4096  # at once; against a flood of tiny ones, each of which costs an object
+MAX_SEARCH_BYTES = 65_536  # without a frame; against garbage, in which every byte is tried
 
 
 @dataclass(slots=True)
@@ -179,7 +181,7 @@ def adts_header(config: AacConfig, frame_bytes: int) -> bytes:
 
     Raises: CodecUnsupported if ADTS cannot say what the configuration says.
     """
-    length = frame_bytes + _ADTS_HEADER_BYTES
+    length = frame_bytes + ADTS_HEADER_BYTES
     if (
         not 1 <= config.core_object_type <= 4
         or config.sample_rate_hz not in SAMPLE_RATES_HZ
@@ -190,7 +192,7 @@ def adts_header(config: AacConfig, frame_bytes: int) -> bytes:
     profile = config.core_object_type - 1
     rate = SAMPLE_RATES_HZ.index(config.sample_rate_hz)
     fixed = 0xFFF1 << 12 | profile << 10 | rate << 6 | config.channel_config << 2
-    return (fixed << 28 | length << 13 | 0x7FF << 2).to_bytes(_ADTS_HEADER_BYTES, "big")
+    return (fixed << 28 | length << 13 | 0x7FF << 2).to_bytes(ADTS_HEADER_BYTES, "big")
 
 
 @dataclass(slots=True)
@@ -207,31 +209,109 @@ def split_adts(data: Buffer) -> tuple[AacConfig, list[memoryview]]:
     Raises: PeerError if anything is damaged, cut off or left over, or `data` is empty.
     """
     view, position = memoryview(data), 0
-    config: AacConfig | None = None
-    frames: list[memoryview] = []
-    while config is None or position < len(view):
-        frame_config, header_bytes, length = _parse_adts(view, position)
-        if position + length > len(view) or config not in {None, frame_config}:
+    frames: list[AdtsFrame] = []
+    while not frames or position < len(view):
+        frame, length = _parse_adts(view, position)
+        if frame is None or (frames and frame.config != frames[0].config):
             raise PeerError("an ADTS frame is cut off or of another configuration")
-        config = frame_config
-        if length > header_bytes:
-            frames.append(view[position + header_bytes : position + length])
+        _append(frames, frame)
         position += length
-    return config, frames
+    return frames[0].config, [frame.raw for frame in frames if len(frame.raw)]
 
 
-def _parse_adts(view: memoryview, position: int) -> tuple[AacConfig, int, int]:
-    """The configuration, the header's length and the frame's, which is never less."""
-    if len(view) - position < _ADTS_HEADER_BYTES:
-        raise PeerError("an ADTS header is cut off")
-    header = int.from_bytes(view[position : position + _ADTS_HEADER_BYTES], "big")
-    if header >> 44 != 0xFFF or header >> 41 & 3:
+class AdtsSplitter:
+    """Splits a stream of ADTS frames that arrives cut anywhere; damage costs only what it hits.
+
+    pending_bytes: of a frame whose rest has not come; such a frame began before the next receive.
+    skipped_bytes: passed over in search of a frame, for statistics.
+    """
+
+    __slots__ = ("_is_lost", "_pending", "_searched_bytes", "skipped_bytes")
+
+    def __init__(self) -> None:
+        self._pending = b""  # less than one frame, so at most 8 KiB
+        self._is_lost = False
+        self._searched_bytes = 0
+        self.skipped_bytes = 0
+
+    @property
+    def pending_bytes(self) -> int:
+        return len(self._pending)
+
+    def receive(self, data: Buffer) -> list[AdtsFrame]:
+        """The frames that `data` completes.
+
+        After damage a header counts only if another follows its frame, for what looks like a
+        header occurs inside frames. Raises: PeerError if too many bytes hold no frame.
+        """
+        whole = self._pending + bytes(data)
+        view, position = memoryview(whole), 0
+        frames: list[AdtsFrame] = []
+        while position < len(view):
+            try:
+                frame, length = _parse_adts(view, position)
+                if frame is None or (self._is_lost and not _is_followed(view, position + length)):
+                    break
+            except PeerError:
+                position = self._search(whole, position)
+                continue
+            self._is_lost, self._searched_bytes = False, 0
+            if len(frame.raw):
+                _append(frames, frame)
+            position += length
+        self._pending = whole[position:]
+        return frames
+
+    def _search(self, whole: bytes, position: int) -> int:
+        """Where the next header may be, beyond `position`."""
+        found = whole.find(b"\xff", position + 1)
+        found = len(whole) if found < 0 else found
+        self._is_lost = True
+        self.skipped_bytes += found - position
+        self._searched_bytes += found - position
+        if self._searched_bytes > MAX_SEARCH_BYTES:
+            raise PeerError(f"no ADTS frame in {self._searched_bytes} bytes")
+        return found
+
+
+def _append(frames: list[AdtsFrame], frame: AdtsFrame) -> None:
+    if len(frames) >= MAX_FRAMES:
+        raise PeerError(f"more than {MAX_FRAMES} ADTS frames at once")
+    frames.append(frame)
+
+
+def _is_followed(view: memoryview, position: int) -> bool:
+    """Whether a header begins at `position`; False while it is not there yet.
+
+    Raises: PeerError if something else is there.
+    """
+    if len(view) < position + 2:
+        return False
+    if view[position] != 0xFF or view[position + 1] & 0xF6 != 0xF0:
         raise PeerError("no ADTS sync word where one must be")
+    return True
+
+
+def _parse_adts(view: memoryview, position: int) -> tuple[AdtsFrame | None, int]:
+    """The frame at `position` and its length with header; None if its end is not there.
+
+    Raises: PeerError if no header is there, or one that we cannot use.
+    """
+    header = int.from_bytes(view[position : position + ADTS_HEADER_BYTES], "big")
+    missing_bytes = max(0, position + ADTS_HEADER_BYTES - len(view))
+    header <<= 8 * missing_bytes
+    sync_mask = 0xFFF6 if missing_bytes < 6 else 0xFF00  # sync word and layer, as far as present
+    if header >> 40 & sync_mask != 0xFFF0 & sync_mask:
+        raise PeerError("no ADTS sync word where one must be")
+    if missing_bytes:
+        return None, 0
     rate, channel_config = header >> 34 & 0xF, header >> 30 & 7
     length = header >> 13 & 0x1FFF
-    header_bytes = _ADTS_HEADER_BYTES if header >> 40 & 1 else _ADTS_HEADER_BYTES + 2
+    header_bytes = ADTS_HEADER_BYTES + (0 if header >> 40 & 1 else 2)
     if rate >= len(SAMPLE_RATES_HZ) or not channel_config or header & 3 or length < header_bytes:
         raise PeerError("an ADTS header that is reserved, of several blocks or too short")
+    if position + length > len(view):
+        return None, 0
     object_type = 1 + (header >> 38 & 3)
     config = _plain_config(object_type, SAMPLE_RATES_HZ[rate], channel_config)
-    return config, header_bytes, length
+    return AdtsFrame(config, view[position + header_bytes : position + length]), length
