@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -57,10 +58,24 @@ class App:
             self.services[entry.name] = service
         await self.http.start()
         self.context.supervisor.keep("housekeeping", self._sweep)
-        for address in self.http.addresses:
-            log.info("listening on %s", address)
+        for url in self._urls():
+            log.info("listening on %s", url)
         gc.collect()
         gc.freeze()  # what start-up made stays: the collector need not walk it again
+
+    def _urls(self) -> list[str]:
+        """What to open in a browser; an address of all interfaces is shown by names that work."""
+        plain = [("http", address) for address in self.http.addresses]
+        encrypted = [("https", address) for address in self.http.tls_addresses]
+        urls = []
+        for scheme, address in plain + encrypted:
+            host, _, port = address.rpartition(":")
+            if host in {"[::]", "0.0.0.0"}:
+                urls.append(f"{scheme}://localhost:{port}/")
+                urls.append(f"{scheme}://{socket.gethostname()}:{port}/")
+            else:
+                urls.append(f"{scheme}://{address}/")
+        return urls
 
     async def run(self) -> None:
         await self._stopping.wait()
@@ -92,19 +107,18 @@ class App:
         """
         try:
             fresh = load()
+            self.context.access.reload(fresh.auth)
         except (ConfigError, OSError) as error:
             log.error("the new configuration is not used: %s", error)  # noqa: TRY400
             return
         waiting: list[str] = []
         for name, service in self.services.items():
             waiting += service.reload(fresh.services[name], fresh.streams)
-        for table in ("device", "http", "auth"):
+        for table in ("device", "http"):
             if getattr(fresh, table) != getattr(self.config, table):
                 waiting.append(table)
         self.context.streams = fresh.streams
-        self.config = replace(
-            fresh, device=self.config.device, http=self.config.http, auth=self.config.auth
-        )
+        self.config = replace(fresh, device=self.config.device, http=self.config.http)
         if waiting:
             log.warning("reloaded, but these wait for a restart: %s", ", ".join(waiting))
         else:

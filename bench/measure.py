@@ -80,7 +80,7 @@ def process(
 def porthole(*settings: str, core: int = SERVER_CORE) -> Iterator[tuple[int, str]]:
     """The real product on a free port of loopback: its pid and base URL."""
     arguments = [part for setting in settings for part in ("--set", setting)]
-    command = (sys.executable, "-m", "appliance", "run", "--set", 'http.listen=["127.0.0.1:0"]')
+    command = (sys.executable, "-m", "appliance", "run", "--set", "http.listen=127.0.0.1:0")
     with process(
         *command, *arguments, core=core, cwd=ROOT, stderr=subprocess.PIPE, text=True, bufsize=1
     ) as child:

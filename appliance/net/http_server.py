@@ -139,7 +139,7 @@ class HttpServer:
         acceptor.start()
         self._acceptors.append(acceptor)
         addresses = tuple(format_address(sock.getsockname()) for sock in listeners)
-        log.info("%s on %s", "https" if is_tls else "http", ", ".join(addresses))
+        log.debug("%s on %s", "https" if is_tls else "http", ", ".join(addresses))
         return addresses
 
     async def stop(self, timeout_s: float = 5.0) -> None:
