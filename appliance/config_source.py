@@ -1,0 +1,80 @@
+"""What `source =` may say: a URL whose scheme names who fetches it. Never a command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from appliance.config_values import nearest
+from appliance.errors import ConfigError
+
+# What `av:` may open over the network. libav knows more (concat, subfile, pipe, data …), most of
+# which read local files or wrap other protocols; see hostile playlists such as CVE-2016-1897.
+AV_SCHEMES = frozenset(
+    {"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "tls", "udp", "file"}
+)
+_SCHEME = re.compile(r"([A-Za-z][0-9A-Za-z+.\-]*):", re.ASCII)
+
+
+def check_source(source: str, schemes: Collection[str]) -> None:
+    """`schemes`: those that a service is there for. Raises: ConfigError."""
+    if not source:
+        return
+    scheme, rest = _split(source)
+    if scheme not in schemes:
+        if scheme in AV_SCHEMES and "av" in schemes:
+            raise ConfigError(f'write "av:{scheme}:…" to open {scheme} by libav')
+        raise ConfigError(f'"{scheme}:" is no kind of source{nearest(scheme, schemes)}')
+    if scheme == "file" and not _file_path(rest).startswith("/"):
+        raise ConfigError('write the whole path, like "file:/videos/clip.mp4"')
+    if scheme == "av":
+        inner, inner_rest = _split(rest)
+        if inner not in AV_SCHEMES:
+            raise ConfigError(f'"av:{inner}:" is not opened{nearest(inner, AV_SCHEMES)}')
+        _check_authority(inner, inner_rest)
+    _check_authority(scheme, rest)
+
+
+def _split(source: str) -> tuple[str, str]:
+    match = _SCHEME.match(source)
+    if match is None:
+        raise ConfigError('a source is a URL, like "pattern:", "file:/clip.mp4" or "rtsp://…"')
+    return match.group(1).lower(), source[match.end() :]
+
+
+def _file_path(rest: str) -> str:
+    return rest.removeprefix("//") if rest.startswith("//") else rest
+
+
+def _check_authority(scheme: str, rest: str) -> None:
+    """``scheme://`` is followed by a host, and a port if any is a number."""
+    if not rest.startswith("//") or scheme == "file":
+        return
+    try:
+        parts = urlsplit(f"{scheme}:{rest}")
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError("the URL's host or port is malformed") from error
+    if not parts.hostname or any(char.isspace() for char in rest):
+        raise ConfigError("the URL has no host" if not parts.hostname else "the URL has a space")
+    if port == 0:
+        raise ConfigError("the URL's port is 0")
+
+
+def complete_source(text: str) -> str:
+    """SOURCE of the command line as a source: a path of a file gets its scheme.
+
+    Raises: FileNotFoundError if it looks like a path and nothing is there.
+    """
+    match = _SCHEME.match(text)
+    if match is not None and not Path(text).exists():
+        if match.group(1).lower() != "file":
+            return text
+        path = Path(_file_path(text[match.end() :])).expanduser()
+    else:
+        path = Path(text).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    return f"file:{path.absolute()}"

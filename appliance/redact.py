@@ -1,0 +1,26 @@
+"""Secrets taken out of text that people will read."""
+
+from __future__ import annotations
+
+import re
+
+HIDDEN = "***"
+
+# The password of user:password@ reaches to the last @ before the path, whatever is in it.
+_USERINFO = re.compile(r"(://[^\s/:@]*:)[^\s/]*@")
+_NAMES = (
+    r"access_token|api_?key|auth|authorization|jwt|key|pass|passphrase|passwd|password|pwd|secret"
+    r"|sig|sign|signature|streamkey|token"
+)
+_FIELD = re.compile(rf"(?<![0-9a-z_])((?:{_NAMES})=|(?<=[?&])t=)[^\s&;,\"'<>]+", re.IGNORECASE)
+_HEADER = re.compile(r"\b(basic|bearer|digest) +[0-9a-z+/=_.~\-]{6,}", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """The text with ``***`` for passwords in URLs, values of ``key=``, ``token=``, ``?t=`` and the
+    like, and credentials of Authorization headers."""
+    if "=" in text:
+        text = _FIELD.sub(rf"\1{HIDDEN}", text)
+    if "://" in text:
+        text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
+    return _HEADER.sub(rf"\1 {HIDDEN}", text)
