@@ -1,28 +1,28 @@
 """Repair of a source's timestamps into one continuous, per-track growing timeline.
 
 Theory of operation: output = input + offset. The first unit fixes the offset for all tracks, so
-inter-track sync is the source's own. A track whose next stamp is implausible (far ahead of or far
-behind everything, or clearly behind itself) looks for another offset: those in force on other
-tracks, its own previous one and the newest one, of which the plausible one nearest to where the
-track should go on wins. So tracks that jump together, in whatever order, stay in sync; one that
-stays behind keeps its offset; and a single wild stamp leaves no trace behind. If none fits, a new
-offset continues the timeline. Repeated or slightly backward stamps are nudged forward, and the
-offset stays, so that the track is back in sync once its stamps have caught up.
+inter-track sync is the source's own. A track whose next stamp leaves a gap, or is implausible
+(far from every track, or clearly behind itself), looks for the offset that explains it, in this
+order: one by which it is together with another track (they jumped together, whichever came first,
+or its own last stamp was the wild one); its own previous one (the jump is undone); the one it has
+(a gap is a gap); and if that is implausible a new one, which continues the timeline. Repeated or
+slightly backward stamps are nudged forward and the offset stays, so that the track is back in sync
+once its stamps have caught up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_JUMP_US = 10_000_000  # ahead of every track
+MAX_JUMP_US = 10_000_000  # ahead of the newest track
 MAX_LAG_US = 20_000_000  # behind the newest track: more than any ring of units holds
 MAX_BACK_US = 1_000_000  # behind the track itself
-SUSPICIOUS_US = 1_000_000  # longer than the step before: believed if no other offset explains it
+MAX_SKEW_US = 1_000_000  # between tracks that are together, and of a step that is no gap
 MIN_STEP_US = 100  # more than one tick of every clock in use (90 kHz: 11.1 µs, 48 kHz: 20.8 µs)
 DEFAULT_STEP_US = 33_333
 MAX_STEP_US = 1_000_000  # of a continuation, however slow the track is
-MAX_TRACKS = 32  # remembered; against a source that numbers its tracks anew without end
 MAX_REORDER_US = 5_000_000  # against a pts that would make a player wait for ever
+MAX_TRACKS = 32  # remembered; against a source that numbers its tracks anew without end
 
 
 @dataclass(slots=True)
@@ -57,7 +57,6 @@ class Timeline:
         self._start_us = start_us
         self._resumed = resumed
         self._least_us = floor_us + MIN_STEP_US if resumed else floor_us
-        self._offset_us = 0  # the newest one found
         self._newest_us = floor_us
         self._tracks: dict[int, _TrackState] = {}
         self.repairs = 0  # jumps bridged and stamps nudged, for the stream's statistics
@@ -66,9 +65,11 @@ class Timeline:
         """The repaired stamps of the next unit of this track: dts_us grows, pts_us >= dts_us."""
         state = self._tracks.get(track_id) or self._join(track_id, dts_us)
         discontinuity = state.fresh and self._resumed
-        if not state.fresh and not self._is_expected(state, dts_us):
-            discontinuity = self._reanchor(state, dts_us)
         out_us = dts_us + state.offset_us
+        is_gap = out_us > state.last_us + state.step_us + MAX_SKEW_US
+        if not state.fresh and (is_gap or not self._is_plausible(state, out_us)):
+            discontinuity = self._reanchor(state, dts_us)
+            out_us = dts_us + state.offset_us
         nudge_us = max(0, state.last_us + MIN_STEP_US - out_us)
         if nudge_us:
             self.repairs += 1
@@ -82,11 +83,11 @@ class Timeline:
 
     def _join(self, track_id: int, dts_us: int) -> _TrackState:
         if not self._tracks:
-            self._offset_us = 0 if self._start_us is None else self._start_us - dts_us
-            self._offset_us = max(self._offset_us, self._least_us - dts_us)
-            self._newest_us = dts_us + self._offset_us
+            start_us = dts_us if self._start_us is None else self._start_us
+            self._newest_us = max(start_us, self._least_us)
         wanted_us = self._newest_us - dts_us
-        offset_us = _nearest(self._offsets_us(), wanted_us)
+        offsets_us = {state.offset_us for state in self._tracks.values()} or {wanted_us}
+        offset_us = min(offsets_us, key=lambda us: (abs(us - wanted_us), us))
         if abs(offset_us - wanted_us) > MAX_JUMP_US:
             offset_us = wanted_us  # it has a clock of its own
         if len(self._tracks) >= MAX_TRACKS:
@@ -96,43 +97,34 @@ class Timeline:
         self._tracks[track_id] = state
         return state
 
-    def _offsets_us(self) -> set[int]:
-        return {self._offset_us, *(state.offset_us for state in self._tracks.values())}
-
-    def _is_expected(self, state: _TrackState, dts_us: int) -> bool:
-        """Whether no other offset need be looked for."""
-        latest_us = state.last_us + state.step_us + SUSPICIOUS_US
-        return dts_us + state.offset_us <= latest_us and self._fits(state, dts_us, state.offset_us)
-
-    def _fits(self, state: _TrackState, dts_us: int, offset_us: int) -> bool:
-        out_us = dts_us + offset_us
-        is_near = self._newest_us - MAX_LAG_US <= out_us <= self._newest_us + MAX_JUMP_US
-        return is_near and (
-            out_us >= state.last_us - MAX_BACK_US
-            or any(  # another track of this clock is there: it was our last stamp that was wild
-                other is not state
-                and other.offset_us == offset_us
-                and abs(other.last_us - out_us) <= MAX_BACK_US
-                for other in self._tracks.values()
-            )
-        )
-
     def _reanchor(self, state: _TrackState, dts_us: int) -> bool:
-        """Give the track the offset that explains its stamp best. False if it is the old one."""
-        step_us = min(state.step_us, MAX_STEP_US)
-        wanted_us = state.last_us + step_us - dts_us
-        offsets_us = self._offsets_us() | {state.previous_offset_us}
-        fitting_us = {us for us in offsets_us if self._fits(state, dts_us, us)}
-        if fitting_us:
-            offset_us = _nearest(fitting_us, wanted_us)
-        else:
-            offset_us = self._offset_us = max(self._newest_us - dts_us + step_us, wanted_us)
+        """Give the track the offset that explains its stamp. False if it is the one it has."""
+        wanted_us = state.last_us + min(state.step_us, MAX_STEP_US)
+        offset_us = self._shared_offset_us(state, dts_us)
+        if offset_us is None and abs(dts_us + state.previous_offset_us - wanted_us) <= MAX_SKEW_US:
+            offset_us = state.previous_offset_us
+        if offset_us is None and self._is_plausible(state, dts_us + state.offset_us):
+            offset_us = state.offset_us
+        if offset_us is None:
+            offset_us = max(self._newest_us + min(state.step_us, MAX_STEP_US), wanted_us) - dts_us
         if offset_us == state.offset_us:
             return False
         self.repairs += 1
         state.previous_offset_us, state.offset_us = state.offset_us, offset_us
         return True
 
+    def _shared_offset_us(self, state: _TrackState, dts_us: int) -> int | None:
+        """The offset of another track by which the two are together, if there is one."""
+        skews_us = [
+            (abs(dts_us + other.offset_us - other.last_us), other.offset_us)
+            for other in self._tracks.values()
+            if other is not state
+        ]
+        skew_us, offset_us = min(skews_us, default=(MAX_SKEW_US + 1, 0))
+        return offset_us if skew_us <= MAX_SKEW_US else None
 
-def _nearest(offsets_us: set[int], wanted_us: int) -> int:
-    return min(offsets_us, key=lambda us: (abs(us - wanted_us), us))
+    def _is_plausible(self, state: _TrackState, out_us: int) -> bool:
+        return (
+            out_us >= state.last_us - MAX_BACK_US
+            and self._newest_us - MAX_LAG_US <= out_us <= self._newest_us + MAX_JUMP_US
+        )
