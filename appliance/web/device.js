@@ -1,10 +1,10 @@
 // The console: every stream of this device as a card, brought up to date every two seconds.
 
-import { copyButton, el, setFigures, setText } from './dom.js';
+import { breakable, copyButton, el, setFigures, setText } from './dom.js';
 import { Feed } from './feed.js';
-import { keyNote } from './keyform.js';
+import { keyNote, refusedNote } from './keyform.js';
 import { Previews } from './previews.js';
-import { origin, shareRow } from './share.js';
+import { shareRow } from './share.js';
 import { bitrate, count, figures, health, healthWord } from './words.js';
 import { watchForUpdate } from './update.js';
 
@@ -27,7 +27,7 @@ class Card {
     this.stream = stream;
     this.video = el('video', { playsinline: true, muted: true, 'aria-hidden': 'true', tabindex: '-1' });
     this.video.muted = true; // the attribute alone counts for markup only
-    this.pill = el('span', { class: 'pill on-picture' });
+    this.pill = el('span', { class: 'pill' });
     this.stillText = el('span');
     this.startButton = el('button', { type: 'button', onclick: () => previews.ask(this.stream.name) });
     this.still = el('div', { class: 'still' }, this.stillText, this.startButton);
@@ -40,10 +40,9 @@ class Card {
     this.node = el('li', { class: 'card' },
       el('div', { class: 'picture' },
         this.video, this.still,
-        el('a', { class: 'watch', href: page, tabindex: '-1', 'aria-hidden': 'true' }),
-        this.pill),
+        el('a', { class: 'watch', href: page, tabindex: '-1', 'aria-hidden': 'true' })),
       el('div', { class: 'text' },
-        el('h2', {}, el('a', { href: page }, stream.name)),
+        el('div', { class: 'head' }, el('h2', {}, el('a', { href: page }, ...breakable(stream.name))), this.pill),
         this.list,
         this.share,
         el('div', { class: 'actions' },
@@ -55,8 +54,7 @@ class Card {
   toggleShare() {
     const open = this.share.hidden;
     if (open) {
-      const url = origin(feed.last.address) + this.stream.urls.page;
-      this.share.replaceChildren(...shareRow(url));
+      this.share.replaceChildren(...shareRow(this.stream.urls.page, feed.last.address, true));
     }
     this.share.hidden = !open;
     this.shareButton.setAttribute('aria-expanded', String(open));
@@ -127,10 +125,10 @@ function showAlarm(text) {
   setText(alarm, text);
 }
 
-function showRefusal({ state, wrong }) {
+function showRefusal({ state, reason }) {
   setText(summary, 'Not open to everybody');
-  if (state === 'locked') showNote(wrong ? 'wrong' : 'key', () => [keyNote(feed, wrong)]);
-  else showNote('refused', () => [refusedNote()]);
+  if (state === 'locked') showNote(`key ${feed.wrong}`, () => [keyNote(feed)]);
+  else showNote(`refused ${reason}`, () => [refusedNote(feed, reason)]);
 }
 
 // What is shown already stays as it is: somebody may be typing a key into it.
@@ -138,13 +136,6 @@ function showNote(kind, make) {
   if (kind === noteKind) return;
   noteKind = kind;
   note.replaceChildren(...make());
-}
-
-function refusedNote() {
-  return el('div', { class: 'note' },
-    el('h2', {}, 'Not from here'),
-    el('p', {}, 'This device does not show its streams to your address. Ask whoever runs it, '
-      + 'or open this page from its own network.'));
 }
 
 function emptyNote() {

@@ -15,6 +15,11 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// A path that may break after its slashes.
+export function breakable(path) {
+  return path.split('/').flatMap((part, index) => (index ? ['/', el('wbr'), part] : [part]));
+}
+
 // Fills a <dl>: [label, text, class]. What stays keeps its node, so nothing flickers.
 export function setFigures(list, figures) {
   while (list.children.length > figures.length) list.lastElementChild.remove();

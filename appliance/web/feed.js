@@ -1,6 +1,7 @@
 // What the device says about its streams: /web/streams.json, every two seconds while the page is seen.
 
 const INTERVAL_MS = 2000;
+const LOCKED_INTERVAL_MS = 10000;
 const TIMEOUT_MS = 6000;
 const KEY = 'porthole-key';
 
@@ -17,13 +18,14 @@ export class Feed {
   constructor(onAnswer) {
     this.onAnswer = onAnswer;
     this.key = stored();
-    this.keyShown = false; // a key was given and refused
+    this.wrong = false; // the last key given was refused
     this.last = null; // the last good answer
     this.answeredAt = 0; // performance.now() of it
     this._offset_ms = 0; // the device's clock minus ours
     this._rtt_ms = Infinity;
     this._timer = 0;
     this._busy = false;
+    this._again = false; // somebody wants a newer answer than the one on its way
     document.addEventListener('visibilitychange', () => this.refresh());
     window.addEventListener('online', () => this.refresh());
     window.addEventListener('pageshow', () => this.refresh());
@@ -41,12 +43,17 @@ export class Feed {
 
   setKey(key) {
     this.key = key.trim();
+    this.wrong = false;
+    this._store();
+    this.refresh();
+  }
+
+  _store() {
     try {
       sessionStorage.setItem(KEY, this.key);
     } catch (error) {
       // Storage is off: the key lives as long as the page.
     }
-    this.refresh();
   }
 
   // A media address with the key, if there is one; the device answers with its own token.
@@ -56,26 +63,32 @@ export class Feed {
 
   async refresh() {
     clearTimeout(this._timer);
+    this._again = this._busy;
     if (document.hidden || this._busy) return;
     this._busy = true;
-    const answer = await this._ask();
+    const answer = await this._ask(this.key);
     this._busy = false;
     clearTimeout(this._timer);
-    this._timer = setTimeout(() => this.refresh(), INTERVAL_MS);
+    if (this._again) {
+      this.refresh();
+      return;
+    }
+    const wait_ms = answer.state === 'locked' ? LOCKED_INTERVAL_MS : INTERVAL_MS;
+    this._timer = setTimeout(() => this.refresh(), wait_ms);
     this.onAnswer(answer);
   }
 
-  async _ask() {
+  async _ask(key) {
     const abort = new AbortController();
     const deadline = setTimeout(() => abort.abort(), TIMEOUT_MS);
-    const headers = this.key ? { Authorization: `Bearer ${this.key}` } : {};
+    const headers = key ? { Authorization: `Bearer ${key}` } : {};
     const sent = performance.now();
     try {
       const response = await fetch('/web/streams.json', {
         headers, signal: abort.signal, cache: 'no-store', credentials: 'same-origin',
       });
-      if (response.status === 401) return { state: 'locked', wrong: this.key !== '' };
-      if (response.status === 403) return { state: 'refused' };
+      if (response.status === 401) return this._lock(key);
+      if (response.status === 403) return { state: 'refused', reason: (await response.json()).error };
       if (!response.ok) return { state: 'unreachable' };
       const answer = await response.json();
       this._setClock(answer.now_unix_ms, performance.now() - sent);
@@ -87,6 +100,16 @@ export class Feed {
     } finally {
       clearTimeout(deadline);
     }
+  }
+
+  // A wrong key is shown once and forgotten: every further try would count as another guess.
+  _lock(key) {
+    if (key && key === this.key) {
+      this.wrong = true;
+      this.key = '';
+      this._store();
+    }
+    return { state: 'locked' };
   }
 
   // The quickest answer knows the clock best; a far jump means that somebody set one of the two.

@@ -51,7 +51,8 @@ function libraryConfig(preview) {
     liveDurationInfinity: true,
     lowLatencyMode: true,
     backBufferLength: preview ? 2 : 15,
-    liveMaxLatencyDurationCount: 8,
+    liveSyncDurationCount: 2, // target durations; a LAN needs no third one in reserve
+    liveMaxLatencyDurationCount: 6,
     maxLiveSyncPlaybackRate: 1.08,
   };
   return preview ? { ...shared, maxBufferLength: 6, capLevelToPlayerSize: true, startLevel: 0 } : shared;

@@ -1,12 +1,12 @@
 // The player page of one stream: picture, controls, figures, addresses.
 
-import { copyButton, el, setFigures, setText } from './dom.js';
+import { breakable, copyButton, el, setFigures, setText } from './dom.js';
 import { Feed } from './feed.js';
-import { keyNote } from './keyform.js';
+import { keyNote, refusedNote } from './keyform.js';
 import { chooseEngine, HLSJS, Playback } from './playback.js';
-import { origin, shareRow } from './share.js';
+import { address, origin, shareRow } from './share.js';
 import { bindControls } from './controls.js';
-import { codec, duration, figures, health, healthWord, latency } from './words.js';
+import { codec, duration, figures, health, latency, sound } from './words.js';
 import { watchForUpdate } from './update.js';
 
 const name = document.body.dataset.stream;
@@ -40,41 +40,43 @@ function onAnswer(answer) {
     stream = answer.streams.find((candidate) => candidate.name === name) || null;
     const playable = stream && (stream.online || stream.on_demand);
     if (playable && playback.state === 'idle') playback.start();
+    else if (playback.state === 'locked') playback.retryNow();
     else if (stream && stream.online && !(before && before.online)) playback.retryNow();
     controls.setSound(Boolean(stream && stream.audio));
+    showAddresses(answer.address);
   }
   showNote(answer);
-  showAddresses(answer.address);
   show();
 }
 
 let noteKind = '';
 
 function showNote(answer) {
-  const locked = answer.state === 'locked' || (answer.state === 'ok' && !stream && answer.needs_key)
-    || playback.state === 'locked';
-  const wrong = locked && feed.key !== '';
-  const kind = locked ? `key ${wrong}` : '';
+  const locked = answer.state === 'locked' || playback.state === 'locked';
+  const refused = answer.state === 'refused';
+  const kind = locked ? `key ${feed.wrong}` : refused ? `refused ${answer.reason}` : '';
   if (kind === noteKind) return;
   noteKind = kind;
-  note.replaceChildren(...(locked ? [keyNote(feed, wrong)] : []));
+  document.body.classList.toggle('locked', kind !== '');
+  if (locked) note.replaceChildren(keyNote(feed));
+  else note.replaceChildren(...(refused ? [refusedNote(feed, answer.reason)] : []));
   if (locked) note.querySelector('input').focus();
-  else if (kind === '') playback.retryNow();
 }
 
-let shownFor = '';
+let shownFor = null;
 
-function showAddresses(address) {
-  const base = origin(address || (feed.last && feed.last.address));
-  if (base === shownFor) return;
-  shownFor = base;
-  at('share').replaceChildren(...shareRow(`${base}/${name}`));
+// lan: as in share.js; undefined until the device has answered.
+function showAddresses(lan) {
+  const base = origin(lan);
+  const key = `${base} ${lan === ''}`;
+  if (lan === undefined || key === shownFor) return;
+  shownFor = key;
+  at('share').replaceChildren(...shareRow(`/${name}`, lan, false));
   at('addresses').replaceChildren(...[
     ['This page', `${base}/${name}`],
     ['Stream for players (HLS)', `${base}${hlsPath}`],
   ].map(([label, url]) => el('li', {},
-    el('span', {}, el('small', {}, label), el('span', { class: 'address' }, url)),
-    copyButton(url))));
+    el('span', {}, el('small', {}, label), address(url)), copyButton(url))));
 }
 
 // -- what the picture does ---------------------------------------------------------------------
@@ -92,8 +94,6 @@ function sentence() {
   const gone = answerState === 'ok' && (!stream || !stream.online);
   if (state === 'playing') return [''];
   if (state === 'paused') return ['', '', ''];
-  if (answerState === 'locked' || state === 'locked') return ['This stream needs a key.'];
-  if (answerState === 'refused') return ['This device does not show its streams to your address.'];
   if (state === 'blocked') return ['The browser wants a tap before it plays.', '', 'Play'];
   if (state === 'unsupported') return unsupported(detail);
   if (answerState === 'unreachable') {
@@ -125,8 +125,7 @@ function show() {
   setText(at('detail'), detail || '');
   at('detail').hidden = !detail;
   at('begin').hidden = !button;
-  at('spinner').hidden = Boolean(button) || ['unsupported', 'locked'].includes(playback.state)
-    || ['locked', 'refused'].includes(answerState);
+  at('spinner').hidden = Boolean(button) || playback.state === 'unsupported';
   stage.dataset.state = playback.state;
   showBadge();
   showFigures();
@@ -142,14 +141,18 @@ function showBadge() {
   let state = playing ? 'good' : 'late';
   if (playing && behind && behind.ms > 15000) state = 'late';
   if (stream && health(stream, feed.since_ms()) === 'bad') state = 'bad';
-  badge.dataset.health = state;
+  const headline = at('headline');
+  headline.dataset.health = badge.dataset.health = state;
   setText(badge, text);
+  setText(headline, behind ? `${words.playing} · ${latency(behind.ms)}` : text);
+  headline.title = behind ? text : '';
 }
 
 function showFigures() {
   const list = at('figures');
   const extra_ms = feed.since_ms();
-  const rows = stream ? [['State', healthWord(stream, extra_ms), 'age'], ...figures(stream, extra_ms)] : [];
+  const rows = stream ? figures(stream, extra_ms) : [];
+  if (stream && stream.audio) rows.push(['Sound', sound(stream.audio)]);
   list.dataset.health = stream ? health(stream, extra_ms) : 'idle';
   setFigures(list, [...rows, ...ownFigures()]);
 }
@@ -157,7 +160,7 @@ function showFigures() {
 // What this browser does with it.
 function ownFigures() {
   const rows = [];
-  if (video.videoWidth) rows.push(['Decoded', `${video.videoWidth} × ${video.videoHeight}`]);
+  if (video.videoWidth) rows.push(['Decoded', `${video.videoWidth}×${video.videoHeight}`]);
   const quality = video.getVideoPlaybackQuality ? video.getVideoPlaybackQuality() : null;
   if (quality && quality.totalVideoFrames) {
     rows.push(['Frames dropped', `${quality.droppedVideoFrames} of ${quality.totalVideoFrames}`]);
@@ -175,6 +178,6 @@ video.addEventListener('resize', () => {
 });
 at('begin').addEventListener('click', () => playback.play());
 setInterval(() => document.hidden || show(), 1000);
+document.querySelector('h1').replaceChildren(...breakable(name));
 show();
-showAddresses('');
 feed.refresh();

@@ -1,16 +1,17 @@
 // Addresses for other devices, as text and as a QR code.
 
-import { el } from './dom.js';
+import { breakable, el } from './dom.js';
 import { encode } from './vendor/uqr.mjs';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const LOOPBACK = /^(localhost|127\.[0-9.]+|\[::1\])$/;
 
 // Where other devices find us: as the browser does, unless it stands on the device itself.
-export function origin(address) {
+// lan: the device's own address, '' if nobody else reaches it, null if it need not be known.
+export function origin(lan) {
   const { protocol, hostname, port } = window.location;
-  if (!LOOPBACK.test(hostname) || !address) return window.location.origin;
-  return `${protocol}//${address}${port ? `:${port}` : ''}`;
+  if (!LOOPBACK.test(hostname) || !lan) return window.location.origin;
+  return `${protocol}//${lan}${port ? `:${port}` : ''}`;
 }
 
 export function qr(text) {
@@ -34,12 +35,19 @@ export function qr(text) {
   return el('div', { class: 'qr', role: 'img', 'aria-label': `QR code of ${text}` }, svg);
 }
 
-export function shareRow(url) {
-  return [
-    qr(url),
-    el('div', { class: 'words' },
-      el('b', {}, 'Open on the iPad'),
-      'Point its camera here, or type ',
-      el('span', { class: 'address' }, url)),
-  ];
+// An address breaks after its slashes and nowhere else; copied, it is whole.
+export function address(url) {
+  const [scheme, rest] = url.split('://');
+  return el('span', { class: 'address' }, `${scheme}://`, ...breakable(rest));
+}
+
+// The code and what to do with it; the address itself too, unless it stands elsewhere.
+export function shareRow(path, lan, withAddress) {
+  if (lan === '') {
+    return [el('p', { class: 'words' }, el('b', {}, 'Only on this device'),
+      'Nothing else on the network reaches it: let [http] listen on more than the loopback address.')];
+  }
+  const url = origin(lan) + path;
+  const words = withAddress ? ['Point its camera here, or type ', address(url)] : ['Point its camera at the code.'];
+  return [qr(url), el('div', { class: 'words' }, el('b', {}, 'Open on the iPad'), ...words)];
 }

@@ -13,8 +13,8 @@ export function codec(name) {
 
 export function bitrate(bps) {
   if (!bps) return '–';
-  if (bps >= 1e6) return `${(bps / 1e6).toFixed(bps >= 1e7 ? 0 : 1)} Mb/s`;
-  return `${Math.round(bps / 1e3)} kb/s`;
+  if (bps >= 1e6) return `${(bps / 1e6).toFixed(bps >= 1e7 ? 0 : 1)}\u00a0Mb/s`;
+  return `${Math.round(bps / 1e3)}\u00a0kb/s`;
 }
 
 export function frames(fps) {
@@ -30,7 +30,7 @@ export function duration(ms) {
 }
 
 export function age(ms) {
-  if (ms === null) return 'none yet';
+  if (ms === null) return '–';
   return ms < 1000 ? 'just now' : `${duration(ms)} ago`;
 }
 
@@ -42,16 +42,18 @@ export function count(number, one, many) {
   return `${number} ${number === 1 ? one : many}`;
 }
 
-export function picture(video) {
-  if (!video) return 'none';
-  const size = video.width_px ? ` ${video.width_px} × ${video.height_px}` : '';
-  return codec(video.codec) + size;
+export function size(video) {
+  return video && video.width_px ? `${video.width_px}×${video.height_px}` : '–';
+}
+
+export function codecs({ video, audio }) {
+  return [video, audio].filter(Boolean).map((track) => codec(track.codec)).join(', ') || '–';
 }
 
 export function sound(audio) {
   if (!audio) return 'none';
-  const channels = { 1: ' mono', 2: ' stereo' }[audio.channels] || '';
-  return `${codec(audio.codec)} ${audio.sample_rate_hz / 1000} kHz${channels}`;
+  const channels = { 1: 'mono', 2: 'stereo' }[audio.channels] || `${audio.channels} channels`;
+  return `${audio.sample_rate_hz / 1000}\u00a0kHz ${channels}`;
 }
 
 // A stream that sleeps until somebody watches is neither well nor ill.
@@ -64,7 +66,7 @@ export function health(stream, extra_ms) {
 }
 
 export function healthWord(stream, extra_ms) {
-  if (stream.on_demand && !stream.online) return 'Asleep, starts on demand';
+  if (stream.on_demand && !stream.online) return 'Asleep';
   if (!stream.online) return 'Offline';
   if (stream.age_ms === null) return 'Starting';
   const ms = stream.age_ms + extra_ms;
@@ -75,10 +77,10 @@ export function healthWord(stream, extra_ms) {
 export function figures(stream, extra_ms) {
   const ms = stream.age_ms === null ? null : stream.age_ms + extra_ms;
   return [
-    ['Picture', picture(stream.video)],
+    ['Codecs', codecs(stream)],
+    ['Size', size(stream.video)],
     ['Frame rate', stream.video ? frames(stream.video.fps) : '–'],
     ['Bitrate', stream.online ? bitrate(stream.bitrate_bps) : '–'],
-    ['Sound', sound(stream.audio)],
     ['Viewers', String(stream.viewers)],
     ['Last frame', age(ms), 'age'],
   ];

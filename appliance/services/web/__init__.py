@@ -125,7 +125,6 @@ class WebService:
             "page": self._assets.version,
             "now_unix_ms": self._context.hub.clock.unix_us() // 1000,
             "address": None if port is None else await self._lan.find(port),
-            "needs_key": refusal is not None and refusal.challenge,
             "streams": rows,
         }
         return _json(document)

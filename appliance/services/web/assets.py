@@ -32,7 +32,7 @@ CONTENT_TYPES = {
     ".webmanifest": "application/manifest+json",
 }
 REQUIRED = ("vendor/hls.mjs", "vendor/uqr.mjs")
-_GZIP_REFUSED = re.compile(r"(?:gzip|\*)\s*;\s*q=0(?:\.0*)?\s*(?:,|$)")
+_NO_WEIGHT = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +99,12 @@ class Assets:
 
 
 def takes_gzip(accept_encoding: str) -> bool:
-    """RFC 9110 §12.5.3, as far as it concerns gzip: named, or any, and not with weight 0."""
-    text = accept_encoding.lower()
-    return ("gzip" in text or "*" in text) and not _GZIP_REFUSED.search(text)
+    """RFC 9110 §12.5.3, as far as it concerns gzip: named, or else any, and not with weight 0."""
+    takes = {}
+    for choice in accept_encoding.lower().split(","):
+        name, _, weight = choice.partition(";")
+        takes[name.strip()] = _NO_WEIGHT.match(weight) is None
+    return takes.get("gzip", takes.get("*", False))
 
 
 def _matches(if_none_match: str, etag: str) -> bool:
