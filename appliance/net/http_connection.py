@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 import sys
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -23,19 +24,26 @@ if TYPE_CHECKING:
 WRITE_HIGH_WATER_BYTES = 32 << 10  # a slow reader pins this much, plus one slice of a body
 TCP_INFO_BYTES = 128
 BYTES_ACKED = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info, since Linux 4.1
+TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\nServer: porthole\r\nX-Content-Type-Options: nosniff\r\n"
+    b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+class Overdue(Enum):
+    """Why a connection must end now; the value is the reason that is counted."""
+
+    SILENT = ""  # connected and said nothing, as browsers do in advance: no fault
+    SLOW_HEAD = "request head too slow"
+    STALLED = "client stopped reading"
 
 
 class Connection(web.RequestHandler):
     """is_tls: as accepted here. peer_ip: the socket's peer, whoever it speaks for."""
 
     __slots__ = (
-        "_acked",
-        "_head_since_s",
-        "_owner",
-        "_stalled_since_s",
-        "has_left",
-        "is_tls",
-        "peer_ip",
+        *("_acked", "_has_spoken", "_head_since_s", "_link", "_owner", "_stalled_since_s"),
+        *("has_left", "is_tls", "peer_ip"),
     )
 
     def __init__(self, owner: HttpServer, peer_ip: str, *, is_tls: bool, **limits: Any) -> None:
@@ -44,6 +52,9 @@ class Connection(web.RequestHandler):
         self.peer_ip = peer_ip
         self.is_tls = is_tls
         self.has_left = False
+        # aiohttp forgets its transport when it closes it, however much is still to be sent.
+        self._link: asyncio.Transport | None = None
+        self._has_spoken = False
         self._head_since_s: float | None = self._loop.time()
         self._stalled_since_s: float | None = None
         self._acked = -1
@@ -54,14 +65,17 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        self._link = transport
         self._owner.connections.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._link = None
         self._owner.closed(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         count = self._request_count
+        self._has_spoken = True
         super().data_received(data)
         if self._request_count != count:
             self._head_since_s = None
@@ -70,23 +84,32 @@ class Connection(web.RequestHandler):
 
     # -- deadlines -----------------------------------------------------------------------------
 
-    def overdue(self, now_s: float, head_s: float, stall_s: float) -> str | None:
-        """Why this connection must end now, in words of ours."""
+    def overdue(self, now_s: float, head_s: float, stall_s: float) -> Overdue | None:
         if self._head_since_s is not None and now_s - self._head_since_s >= head_s:
-            return "request head too slow"
-        transport = self.transport
-        if transport is None or not transport.get_write_buffer_size():
+            return Overdue.SLOW_HEAD if self._has_spoken else Overdue.SILENT
+        if self._link is None or not self._link.get_write_buffer_size():
             self._stalled_since_s = None
             return None
-        acked = _bytes_acked(transport)
+        acked = _bytes_acked(self._link)
         if self._stalled_since_s is None or acked != self._acked:
             self._acked = acked
             self._stalled_since_s = now_s
-        return "client stopped reading" if now_s - self._stalled_since_s >= stall_s else None
+        return Overdue.STALLED if now_s - self._stalled_since_s >= stall_s else None
+
+    def end(self, why: Overdue) -> None:
+        """Close, with a word where the protocol has one; called once more if that hangs."""
+        if self._link is None:
+            return
+        if why is Overdue.SLOW_HEAD and not self._link.is_closing():
+            self._link.write(TOO_SLOW)
+            self._link.close()
+        else:
+            self._link.abort()
 
     def abort(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
+        """Close now, whatever is still to be sent."""
+        if self._link is not None:
+            self._link.abort()
 
     # -- what aiohttp would log or answer by itself --------------------------------------------
 

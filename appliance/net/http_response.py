@@ -20,6 +20,7 @@ from appliance.errors import (
 from appliance.net.http_request import HttpError
 
 RETRY_AFTER_S = 5
+SLICE_BYTES = 64 << 10
 STATUSES: dict[type[ApplianceError], int] = {
     NameInvalid: 400,
     StreamNotFound: 404,
@@ -87,3 +88,34 @@ def refusal(
 
 def wants_json(path: str, accept: str) -> bool:
     return path.startswith(("/api/", "/rtc/")) or "application/json" in accept
+
+
+def is_large(response: web.StreamResponse) -> bool:
+    """A whole body that a slow reader would pin in its own copy."""
+    return (
+        isinstance(response, web.Response)
+        and not response.prepared
+        and isinstance(response.body, bytes | bytearray)
+        and len(response.body) > 2 * SLICE_BYTES
+    )
+
+
+async def send_in_slices(raw: web.BaseRequest, whole: web.StreamResponse) -> web.StreamResponse:
+    """Send a large body slice by slice, waiting for the reader in between.
+
+    Handed to the transport at once, what the kernel does not take would be copied per client:
+    on Python 3.11 a stalled reader of a 1 MB segment costs 1 MB. Slices cost no measurable CPU.
+    """
+    assert isinstance(whole, web.Response)
+    body = memoryview(whole.body)  # type: ignore[arg-type]  # `is_large` has looked
+    response = web.StreamResponse(status=whole.status, reason=whole.reason, headers=whole.headers)
+    response.cookies.update(whole.cookies)
+    response.content_length = len(body)
+    if whole.keep_alive is False:
+        response.force_close()
+    await response.prepare(raw)
+    if raw.method != "HEAD":
+        for start in range(0, len(body), SLICE_BYTES):
+            await response.write(body[start : start + SLICE_BYTES])
+    await response.write_eof()
+    return response

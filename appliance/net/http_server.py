@@ -22,7 +22,13 @@ from appliance.net.address import format_address, listen_tcp
 from appliance.net.http_connection import SILENT, Connection, RawRequest
 from appliance.net.http_guard import SAFE_METHODS, HostGuard, Proxies, check_forgery
 from appliance.net.http_request import HttpError, Request
-from appliance.net.http_response import error_response, refusal, wants_json
+from appliance.net.http_response import (
+    error_response,
+    is_large,
+    refusal,
+    send_in_slices,
+    wants_json,
+)
 from appliance.net.http_router import METHODS, Methods, Route, Router, allowed
 from appliance.net.http_settings import HttpSettings
 from appliance.net.supervisor import OnFault
@@ -157,6 +163,10 @@ class HttpServer:
         if self.addresses or self.tls_addresses:
             self.manager.pre_shutdown()
             await self.manager.shutdown(timeout_s)
+            for connection in tuple(self.connections):  # who does not take the rest
+                connection.abort()
+            for _ in range(4):  # TLS tells the connection it is lost three turns later
+                await asyncio.sleep(0)
         self.addresses = self.tls_addresses = ()
 
     # -- connections ---------------------------------------------------------------------------
@@ -212,10 +222,11 @@ class HttpServer:
         head_s = self.settings.request_deadline_us / 1e6
         stall_s = self.settings.stall_us / 1e6
         for connection in tuple(self.connections):
-            reason = connection.overdue(now_s, head_s, stall_s)
-            if reason is not None:
-                self.on_fault("http", reason, connection.peer_ip)
-                connection.abort()
+            why = connection.overdue(now_s, head_s, stall_s)
+            if why is not None:
+                if why.value:
+                    self.on_fault("http", why.value, connection.peer_ip)
+                connection.end(why)
         self._sweeps += 1
         if self._tls is not None and self._sweeps % TLS_SWEEPS == 0:
             self._refresh_tls(self._tls)
@@ -247,7 +258,8 @@ class HttpServer:
     async def _guard(self, raw: web.BaseRequest) -> web.StreamResponse:
         """The outermost frame of every request: whatever happens becomes one response."""
         try:
-            return await self._dispatch(raw)
+            response = await self._dispatch(raw)
+            return await send_in_slices(raw, response) if is_large(response) else response
         except web.HTTPException:
             raise
         except ApplianceError as error:
@@ -260,16 +272,15 @@ class HttpServer:
             fault = error
             self.report(error)
         if raw.writer.output_size > 0:
-            # Half a response is out. Only cutting the connection tells the client.
             if raw.transport is not None:
-                raw.transport.abort()
+                raw.transport.abort()  # half a response is out: only a cut tells the client
             raise ConnectionResetError("fault within a response")
-        response = error_response(
+        answer = error_response(
             fault, as_json=wants_json(raw.raw_path, raw.headers.get("Accept", ""))
         )
         if not raw.content.is_eof():
-            response.force_close()
-        return response
+            answer.force_close()
+        return answer
 
     async def _dispatch(self, raw: web.BaseRequest) -> web.StreamResponse:
         connection = raw.protocol

@@ -11,7 +11,7 @@ MAX_FIELDS = 64  # a query of ten thousand fields
 SECRETS = frozenset(
     {
         *("access_token", "auth", "authorization", "jwt", "key", "pass", "passphrase"),
-        *("passwd", "password", "pwd", "secret", "sig", "sign", "signature", "token"),
+        *("passwd", "password", "pwd", "secret", "sig", "sign", "signature", "t", "token"),
     }
 )
 
