@@ -317,7 +317,7 @@ class Fmp4Muxer:
             if len(lane.units) > 1 or dts_us >= start_us + self.interval_us:
                 chunks += self._cut(dts_us)
             else:  # the first picture joins the audio that came just before it
-                self._start_us = min(start_us, dts_us)
+                self._start_us = dts_us
         self._size_bytes += unit.size_bytes
         return chunks
 
