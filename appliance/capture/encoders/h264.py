@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import av
@@ -92,8 +93,8 @@ def _open(width: int, height: int, fps: Fraction, bitrate_bps: int) -> av.VideoC
     context.max_b_frames = 0
     context.color_range = LIMITED_RANGE
     context.colorspace = context.color_primaries = context.color_trc = BT709
-    work = width * height * fps
-    context.thread_count = min(MAX_THREADS, os.cpu_count() or 1, 1 + int(work / PIXELS_PER_THREAD))
+    threads = ceil(width * height * fps / PIXELS_PER_THREAD)
+    context.thread_count = min(MAX_THREADS, os.cpu_count() or 1, threads)
     context.options = {
         "preset": "superfast",
         "tune": "zerolatency",

@@ -1,0 +1,1 @@
+"""Lanes: one stream of an input each, from libav's packets to access units of ours."""
