@@ -25,6 +25,7 @@ STAMP_MASK = (1 << STAMP_BITS) - 1
 TABLE_PAT = 0
 TABLE_PMT = 2
 MAX_SECTION_BYTES = 1021  # section_length of PAT and PMT (§2.4.4.4)
+MIN_SECTION_BYTES = 9  # the rest of the header, and the CRC
 
 DESCRIPTOR_REGISTRATION = 0x05
 DESCRIPTOR_EXTENSION = 0x7F
@@ -94,30 +95,31 @@ def make_pmt(version: int, program: int, pmt: Pmt) -> bytes:
     return make_section(TABLE_PMT, program, version, bytes(body))
 
 
-def parse_section(section: bytes, table: int) -> Reader | None:
-    """What a section of this table holds after its extension, None if it is not yet in force.
+def parse_section(section: bytes, table: int, extension: int | None = None) -> Reader | None:
+    """What the section holds after its header; None if it is of another table or not in force.
 
-    section: from its table id to its CRC. Raises: PeerError if it is damaged.
+    section: from its table id to its CRC. extension: the wanted one, such as a program number.
+    Raises: PeerError if it is damaged.
     """
     if crc32_mpeg(section):  # over a section and its CRC it is zero
         raise PeerError("a PSI section with a wrong CRC")
     reader = Reader(section[:-4])
-    if reader.u8() != table:
-        return None  # another table may share the PID
-    reader.skip(4)  # length, extension
+    is_wanted = reader.u8() == table
+    reader.skip(2)
+    is_wanted &= reader.u16() == extension or extension is None
     is_current = reader.u8() & 1
-    reader.skip(2)  # section numbers: a table of ours fits into one
-    return reader if is_current else None
+    reader.skip(2)  # section numbers: a table of one program fits into one section
+    return reader if is_wanted and is_current else None
 
 
-def parse_pat(reader: Reader) -> list[int]:
-    """The PMT PIDs of all programs, in order."""
-    pids = []
+def parse_pat(reader: Reader) -> list[tuple[int, int]]:
+    """All programs in order: number and PMT PID."""
+    programs = []
     while reader.remaining:
         program, pid = reader.u16(), reader.u16() & 0x1FFF
         if program:  # 0 names the network's PID
-            pids.append(pid)
-    return pids
+            programs.append((program, pid))
+    return programs
 
 
 def parse_pmt(reader: Reader) -> Pmt:
@@ -129,6 +131,49 @@ def parse_pmt(reader: Reader) -> Pmt:
         descriptors = bytes(reader.take(reader.u16() & 0xFFF))
         streams.append(ElementaryStream(pid, stream_type, descriptors))
     return Pmt(pcr_pid, tuple(streams))
+
+
+class SectionAssembler:
+    """Sections of one PID out of its payloads (§2.4.4.1)."""
+
+    __slots__ = ("_data", "_is_open")
+
+    def __init__(self) -> None:
+        self._data = bytearray()  # less than a section and a packet
+        self._is_open = False
+
+    def receive(self, payload: memoryview, *, starts: bool) -> list[bytes]:
+        """The sections that this payload completes. Raises: PeerError."""
+        sections: list[bytes] = []
+        if starts:
+            begin = 1 + payload[0] if len(payload) else 1
+            if begin > len(payload):
+                self._is_open = False
+                raise PeerError("a PSI pointer beyond its packet")
+            if self._is_open:
+                self._data += payload[1:begin]
+                sections += self._complete()
+            self._data = bytearray(payload[begin:])
+            self._is_open = True
+        elif self._is_open:
+            self._data += payload
+        return sections + self._complete()
+
+    def _complete(self) -> list[bytes]:
+        data = self._data
+        sections: list[bytes] = []
+        while self._is_open and len(data) >= 3 and data[0] != 0xFF:  # 0xFF: stuffing to the end
+            length = (data[1] & 0x0F) << 8 | data[2]
+            if not MIN_SECTION_BYTES <= length <= MAX_SECTION_BYTES:
+                self._is_open = False
+                raise PeerError(f"a PSI section of {length} bytes")
+            if len(data) < 3 + length:
+                return sections
+            sections.append(bytes(data[: 3 + length]))
+            del data[: 3 + length]
+        if len(data) >= 3:
+            self._is_open = False
+        return sections
 
 
 def descriptors_by_tag(descriptors: bytes) -> dict[int, bytes]:

@@ -13,7 +13,8 @@ from appliance.media.bits import Reader
 STREAM_VIDEO = 0xE0
 STREAM_AUDIO = 0xC0
 STREAM_PRIVATE_1 = 0xBD
-MAX_PES_BYTES = 4 << 20  # a peer that never begins the next one
+MAX_VIDEO_PES_BYTES = 4 << 20  # a peer that never begins the next one
+MAX_AUDIO_PES_BYTES = 256 << 10
 
 _START_CODE = b"\0\0\1"
 _FIXED_BYTES = 6  # start code, stream id, length
@@ -51,7 +52,6 @@ class Pes:
     payload: memoryview
     pts: int | None
     dts: int | None
-    is_random_access: bool = False
     discontinuity: bool = False
 
 
@@ -84,22 +84,25 @@ def _parse_stamp(reader: Reader) -> int:
 
 
 class PesAssembler:
-    """One PID's payloads, put together until the packet is complete."""
+    """One PID's payloads, put together until the packet is complete.
 
-    __slots__ = ("_data", "_wanted_bytes", "discontinuity", "is_open", "is_random_access")
+    discontinuity: to be told with the next packet taken.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_data", "_max_bytes", "_wanted_bytes", "discontinuity", "is_open")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._data = bytearray()  # copied, for a view would keep all that arrived with it alive
-        self._wanted_bytes = 0  # 0: not announced
+        self._wanted_bytes: int | None = None  # 0: not announced
         self.is_open = False
-        self.is_random_access = False
         self.discontinuity = False
 
     def drop(self) -> None:
         """Forget what was begun; further payloads are ignored until the next start."""
         self._data = bytearray()
-        self._wanted_bytes = 0
-        self.is_open = self.is_random_access = False
+        self._wanted_bytes = None
+        self.is_open = False
 
     def start(self) -> None:
         """A packet begins with the next payload; what was there must have been taken."""
@@ -107,31 +110,29 @@ class PesAssembler:
         self.is_open = True
 
     def append(self, payload: memoryview) -> None:
-        """Raises: PeerError if the packet exceeds MAX_PES_BYTES; it is then dropped."""
+        """Raises: PeerError if the packet exceeds its cap; it is then dropped."""
         if not self.is_open:
             return
         data = self._data
         data += payload
-        if not self._wanted_bytes and len(data) >= _FIXED_BYTES:
+        if self._wanted_bytes is None and len(data) >= _FIXED_BYTES:
             length = data[4] << 8 | data[5]
-            self._wanted_bytes = length + _FIXED_BYTES if length else MAX_PES_BYTES + 1
-        if len(data) > MAX_PES_BYTES:
+            self._wanted_bytes = length + _FIXED_BYTES if length else 0
+        if len(data) > self._max_bytes:
             self.drop()
-            raise PeerError(f"a PES packet of more than {MAX_PES_BYTES} bytes")
+            raise PeerError(f"a PES packet of more than {self._max_bytes} bytes")
 
     @property
     def is_complete(self) -> bool:
         """Whether all announced bytes are there; never true without an announcement."""
-        return 0 < self._wanted_bytes <= len(self._data)
+        return bool(self._wanted_bytes) and len(self._data) >= (self._wanted_bytes or 0)
 
     def take(self) -> Pes:
         """The packet; call when `is_open`. Raises: PeerError if it is damaged."""
-        is_cut = len(self._data) < self._wanted_bytes <= MAX_PES_BYTES
-        data, is_random_access = bytes(self._data), self.is_random_access
+        data, wanted_bytes = bytes(self._data), self._wanted_bytes or 0
         self.drop()
-        if is_cut:
+        if len(data) < wanted_bytes:
             raise PeerError("a PES packet that ends before its length")
         pes = parse_pes(data)
-        pes.is_random_access, pes.discontinuity = is_random_access, self.discontinuity
-        self.discontinuity = False
+        pes.discontinuity, self.discontinuity = self.discontinuity, False
         return pes
