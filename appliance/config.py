@@ -200,7 +200,7 @@ class _Reading:
             self._put(("stream", index, "name"), Text(DEFAULT_STREAM), "SOURCE")
         self._put(("stream", index, "source"), Text(complete_source(text)), "SOURCE")
 
-    def _put(self, path: KeyPath, value: Text, origin: str) -> None:
+    def _put(self, path: KeyPath, value: Any, origin: str) -> None:
         try:
             put(self.tree, path, value)
         except ConfigError as error:

@@ -3,11 +3,12 @@
 The rule for the environment: ``PORTHOLE_`` and the key's path in capitals, with ``_`` for each dot;
 streams by number. ``http.listen`` is PORTHOLE_HTTP_LISTEN, the first stream's source is
 PORTHOLE_STREAM_0_SOURCE. On the command line a stream goes by number or by name:
-``--set stream.live/camera.source=…``. Lists are written with commas.
+``--set stream.live/camera.source=…``. Lists are written with commas, or as in TOML: ``["a", "b"]``.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,12 +23,26 @@ Schema = Mapping[str, Any]
 """The type of each top-level table, ``tuple[X, ...]`` for arrays of tables."""
 
 
-def parse_assignment(text: str) -> tuple[str, Text]:
-    """``a.b=c``. Raises: ConfigError."""
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """(key, value) of ``a.b=c``. Raises: ConfigError."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"{show(text)}: write --set table.name=value")
-    return key.strip(), Text(value.strip())
+    return key.strip(), parse_value(value)
+
+
+def parse_value(text: str) -> Any:
+    """Plain text, or what TOML means by a text in quotes or brackets. Raises: ConfigError."""
+    text = text.strip()
+    if text[:1] not in {"[", '"', "'"}:
+        return Text(text)
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{show(text)} is neither plain text nor a TOML value") from error
+    if document.keys() != {"value"}:
+        raise ConfigError(f"{show(text)} is more than one value")
+    return document["value"]
 
 
 def find_dotted(schema: Schema, tree: Mapping[str, Any], text: str) -> Path:
@@ -104,7 +119,7 @@ def _collect(names: dict[str, Path], table: type[Any], path: Path) -> None:
 
 def read_environment(
     schema: Schema, environ: Mapping[str, str]
-) -> Iterator[tuple[str, Path | ConfigError, Text]]:
+) -> Iterator[tuple[str, Path | ConfigError, Any]]:
     """(variable, path or what is wrong with it, value) of every variable meant for us."""
     known = environment_names(schema, environ)
     for name, value in sorted(environ.items()):
@@ -112,9 +127,12 @@ def read_environment(
             continue
         path = known.get(name)
         if path is None:
-            yield name, ConfigError(f"is not a known setting{_near_variable(name, known)}"), Text()
-        else:
-            yield name, path, Text(value)
+            yield name, ConfigError(f"is not a known setting{_near_variable(name, known)}"), None
+            continue
+        try:
+            yield name, path, parse_value(value)
+        except ConfigError as error:
+            yield name, error, None
 
 
 def _near_variable(name: str, known: Mapping[str, Path]) -> str:

@@ -161,7 +161,7 @@ class Builder:
         if is_table(hint):
             return self.table(hint, raw, path)
         if (item := item_of(hint)) is not None:
-            return self._items(key, item, _split(raw, path), path)
+            return self._items(key, item, _split(raw), path)
         value = _scalar(key, hint, raw)
         if "check" in key.field.metadata:
             key.field.metadata["check"](value)
@@ -250,12 +250,10 @@ def _range(low: object, high: object) -> str:
     return f"must be from {low} to {high}"
 
 
-def _split(raw: Any, path: Path) -> Any:
+def _split(raw: Any) -> Any:
     """``a,b`` of the environment or the command line as a list."""
     if not isinstance(raw, Text):
         return raw
-    if raw.startswith("["):
-        raise ConfigError(f"write {path[-1]}=a,b without brackets")
     return [Text(part.strip()) for part in raw.split(",") if part.strip()]
 
 

@@ -13,6 +13,7 @@ from appliance.hub.clock import SYSTEM_CLOCK, Clock
 from appliance.hub.stats import RateMeter
 
 MAX_SESSIONS = 1024  # against a crowd of connections, each of which costs a table row
+MAX_STREAMS_REMEMBERED = 256  # against viewers and publishers of ever new names
 
 
 class _SessionLog(logging.LoggerAdapter[logging.Logger]):
@@ -64,6 +65,9 @@ class Sessions:
         self.active: dict[str, Session] = {}  # by slug
         self.totals: Counter[str] = Counter()  # by kind, since the start
         self._number = 0
+        self._ended_received_bytes = 0
+        self._ended_sent_bytes = 0
+        self._ended_sent: Counter[str] = Counter()  # bytes by stream
 
     def open(self, proto: str, kind: str, peer_ip: str, *, ours: bool = False) -> Session:
         """Raises: LimitExceeded if the table is full. The caller closes what it opened.
@@ -80,7 +84,13 @@ class Sessions:
         return session
 
     def close(self, session: Session) -> None:
-        self.active.pop(session.slug, None)
+        if self.active.pop(session.slug, None) is None:
+            return
+        self._ended_received_bytes += session.received.total_bytes
+        self._ended_sent_bytes += session.sent.total_bytes
+        name = session.stream
+        if name in self._ended_sent or len(self._ended_sent) < MAX_STREAMS_REMEMBERED:
+            self._ended_sent[name] += session.sent.total_bytes
 
     @contextmanager
     def session(self, proto: str, kind: str, peer_ip: str) -> Iterator[Session]:
@@ -93,3 +103,17 @@ class Sessions:
     def watching(self, stream: str) -> int:
         """Players of this stream, of all protocols."""
         return sum(s.stream == stream and not s.is_publisher for s in self.active.values())
+
+    def received_bytes(self) -> int:
+        """From all peers since the start; never falls."""
+        return self._ended_received_bytes + sum(
+            s.received.total_bytes for s in self.active.values()
+        )
+
+    def sent_bytes(self, stream: str | None = None) -> int:
+        """To all viewers, or to those of one stream, since the start; never falls."""
+        if stream is None:
+            return self._ended_sent_bytes + sum(s.sent.total_bytes for s in self.active.values())
+        return self._ended_sent[stream] + sum(
+            s.sent.total_bytes for s in self.active.values() if s.stream == stream
+        )
