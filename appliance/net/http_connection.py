@@ -96,6 +96,11 @@ class Connection(web.RequestHandler):
             self._stalled_since_s = now_s
         return Overdue.STALLED if now_s - self._stalled_since_s >= stall_s else None
 
+    @property
+    def held_bytes(self) -> int:
+        """What waits in this process for the client to read."""
+        return 0 if self._link is None else self._link.get_write_buffer_size()
+
     def end(self, why: Overdue) -> None:
         """Close, with a word where the protocol has one; called once more if that hangs."""
         if self._link is None:

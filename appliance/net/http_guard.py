@@ -8,6 +8,7 @@ the content types that forms can send.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -19,6 +20,8 @@ from appliance.net.http_request import HttpError, Request
 # Names that no public DNS serves, so no attacker's server can rebind them (RFC 6762, 8375, 6761).
 PRIVATE_SUFFIXES = (".local", ".localhost", ".localdomain", ".lan", ".internal", ".home.arpa")
 FORM_TYPES = {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
+# RFC 9110 §7.2: uri-host [ ":" port ]
+HOST = re.compile(r"(?:\[(?P<literal>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_-][a-z0-9_.-]*))(?::[0-9]*)?")
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -38,20 +41,18 @@ class HostGuard:
             )
 
     def _is_ours(self, host: str) -> bool:
-        name = host_name(host)
+        match = HOST.fullmatch(host.lower())
+        if match is None:
+            return False
+        if match["literal"] is not None:
+            return parse_ip(match["literal"]) is not None
+        name = match["name"].rstrip(".")
         return (
             name in self._names
             or name.endswith(PRIVATE_SUFFIXES)
+            or "." not in name  # a single label is never in public DNS
             or parse_ip(name) is not None
-            or (bool(name) and "." not in name)  # a single label is never in public DNS
         )
-
-
-def host_name(host: str) -> str:
-    """The name or address of ``name:port``, ``[v6]:port`` …, in lower case."""
-    if host.startswith("["):
-        return host[: host.find("]") + 1].lower()
-    return host.partition(":")[0].lower().rstrip(".")
 
 
 def check_forgery(request: Request) -> None:

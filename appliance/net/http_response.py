@@ -117,5 +117,6 @@ async def send_in_slices(raw: web.BaseRequest, whole: web.StreamResponse) -> web
     if raw.method != "HEAD":
         for start in range(0, len(body), SLICE_BYTES):
             await response.write(body[start : start + SLICE_BYTES])
+            await raw.writer.drain()
     await response.write_eof()
     return response

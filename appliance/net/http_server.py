@@ -296,10 +296,10 @@ class HttpServer:
             max_body_bytes=self.settings.max_body_bytes,
         )
         self._check(request)
+        if request.path == "*":
+            return _answer_asterisk(request.method)
         methods = self.router.find(request.path)
         if methods is None:
-            if request.path == "*" and request.method == "OPTIONS":
-                return web.Response(status=204, headers={"Allow": ", ".join(METHODS)})
             raise HttpError(404, "nothing is here")
         route = _choose(methods, request.method)
         if route is None:
@@ -320,12 +320,19 @@ class HttpServer:
             raise HttpError(415, "encoded bodies are refused", {"Accept-Encoding": "identity"})
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             raise HttpError(417, "that expectation cannot be met")
-        if request.method in SAFE_METHODS and raw.body_exists and not raw.content.is_eof():
+        if request.method in SAFE_METHODS and raw.body_exists:
             raise HttpError(400, f"{request.method} carries no body here")
 
 
 def _choose(methods: Methods, method: str) -> Route | None:
     return methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+
+
+def _answer_asterisk(method: str) -> web.StreamResponse:
+    """RFC 9110 §9.3.7: the server as a whole, not a resource."""
+    if method != "OPTIONS":
+        raise HttpError(400, "only OPTIONS can ask for *")
+    return web.Response(status=204, headers={"Allow": ", ".join(METHODS)})
 
 
 def _answer_options(methods: Methods, method: str) -> web.StreamResponse:
