@@ -19,14 +19,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from appliance.media.h265 import H265Config
-from appliance.media.h265 import split_parameter_sets as split_h265
-from appliance.media.opus import OpusConfig
 
 from appliance.media.aac import AacConfig
 from appliance.media.h264 import H264Config
 from appliance.media.h264 import split_parameter_sets as split_h264
+from appliance.media.h265 import H265Config
+from appliance.media.h265 import split_parameter_sets as split_h265
 from appliance.media.nal import split_length_prefixed
+from appliance.media.opus import OpusConfig
 from appliance.media.track import CodecConfig, Track
 from appliance.media.unit import AccessUnit
 
@@ -235,9 +235,14 @@ def _parts(name: str, data: bytes) -> tuple[bytes, ...]:
 
 def clip_units(kind: str) -> tuple[tuple[Track, ...], list[AccessUnit]]:
     """The clip as our own types, fresh at each call; the earliest dts is FIRST_DTS_US."""
+    return mp4_units(make_clip(kind))
+
+
+def mp4_units(path: Path) -> tuple[tuple[Track, ...], list[AccessUnit]]:
+    """The same of any MP4 of these codecs."""
     tracks: dict[int, Track] = {}
     units: list[AccessUnit] = []
-    with av.open(make_clip(kind)) as demuxer:
+    with av.open(path) as demuxer:
         for stream in demuxer.streams:
             config = _config(
                 stream.codec_context.name.removeprefix("lib"), stream.codec_context.extradata

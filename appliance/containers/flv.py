@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from enum import Enum, IntEnum
 
+from appliance.media.unit import Buffer
+
 FILE_HEADER_BYTES = 9
 TAG_HEADER_BYTES = 11
 BACK_POINTER_BYTES = 4  # PreviousTagSize
@@ -121,12 +123,12 @@ def file_header(*, has_audio: bool, has_video: bool) -> bytes:
     return struct.pack(">3sBBII", b"FLV", 1, flags, FILE_HEADER_BYTES, 0)
 
 
-def tag(kind: TagType, timestamp_ms: int, body: bytes) -> bytes:
+def tag(kind: TagType, timestamp_ms: int, *body: Buffer) -> bytes:
     """A whole tag with the back pointer after it; the stamp wraps at 32 bits (§E.4.1)."""
-    size = len(body)
+    size = sum(map(len, body))
     stamp = (timestamp_ms & 0xFFFFFF) << 8 | timestamp_ms >> 24 & 0xFF
     header = _TAG_HEADER.pack(kind << 24 | size, stamp)
-    return b"".join((header, body, (size + TAG_HEADER_BYTES).to_bytes(4, "big")))
+    return b"".join((header, *body, (size + TAG_HEADER_BYTES).to_bytes(4, "big")))
 
 
 def us_to_ms(us: int) -> int:

@@ -9,7 +9,7 @@ from appliance.containers.flv_tag_writer import (
     carried_tracks,
     metadata_body,
     sequence_header_body,
-    tag_body,
+    tag_pieces,
 )
 from appliance.errors import CodecUnsupported
 from appliance.media.track import CodecConfig, Kind, Track
@@ -67,7 +67,7 @@ class FlvMuxer:
         if self._origin_us is None:
             self._origin_us = dts_us // 1000 * 1000 - LEAD_US
         timestamp_ms = us_to_ms(dts_us - self._origin_us)
-        data = tag(_TAG_TYPES[kind], timestamp_ms, tag_body(unit))
+        data = tag(_TAG_TYPES[kind], timestamp_ms, *tag_pieces(unit))
         discontinuity = unit.discontinuity
         if self._is_changed:
             self._is_changed, discontinuity = False, True

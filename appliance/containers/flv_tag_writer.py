@@ -83,39 +83,41 @@ def sequence_header_body(config: CodecConfig) -> bytes | None:
 
 def tag_body(unit: AccessUnit) -> bytes:
     """The tag body of a video or audio unit of a track that `can_carry`."""
-    return video_tag_body(unit) if unit.track.kind is Kind.VIDEO else audio_tag_body(unit)
+    return b"".join(tag_pieces(unit))
 
 
-def video_tag_body(unit: AccessUnit) -> bytes:
-    composition_ms = us_to_ms(unit.pts_us) - us_to_ms(unit.dts_us)
-    composition_ms = min(composition_ms, MAX_COMPOSITION_MS) & 0xFFFFFF
-    pieces: list[Buffer] = []
-    if unit.track.codec is Codec.H264:
-        pieces += (_AVC_FRAME[unit.key], composition_ms.to_bytes(3, "big"))
-    elif unit.track.codec is not Codec.H265:
-        raise MisuseError(f"FLV has no form for {unit.track.codec}")
-    elif composition_ms:
-        head = _HEVC_FRAME[unit.key, ExPacket.CODED_FRAMES]
-        pieces += (head, composition_ms.to_bytes(3, "big"))
-    else:
-        pieces.append(_HEVC_FRAME[unit.key, ExPacket.CODED_FRAMES_X])
+def tag_pieces(unit: AccessUnit) -> list[Buffer]:
+    """The tag body in pieces to join, for those who put more around it."""
+    codec = unit.track.codec
+    if codec is Codec.AAC:
+        return [_AAC_FRAME, *unit.parts]
+    if codec is Codec.OPUS:
+        return [_OPUS_FRAME, *unit.parts]
+    if unit.track.kind is Kind.AUDIO:
+        return [_g711_head(unit.track.config), *unit.parts]
+    pieces = _video_head(codec, unit)
     for part in unit.parts:
         pieces += (len(part).to_bytes(4, "big"), part)
-    return b"".join(pieces)
+    return pieces
 
 
-def audio_tag_body(unit: AccessUnit) -> bytes:
-    match unit.track.config:
-        case AacConfig():
-            head = _AAC_FRAME
-        case OpusConfig():
-            head = _OPUS_FRAME
-        case G711Config() as config:
-            sound_format = PCMA_FORMAT if config.codec is Codec.PCMA else PCMU_FORMAT
-            head = bytes((sound_format << 4 | 0x02 | config.channels - 1,))
-        case _:
-            raise MisuseError(f"FLV has no form for {unit.track.codec}")
-    return b"".join((head, *unit.parts))
+def _video_head(codec: Codec, unit: AccessUnit) -> list[Buffer]:
+    composition_ms = us_to_ms(unit.pts_us) - us_to_ms(unit.dts_us)
+    composition = (min(composition_ms, MAX_COMPOSITION_MS) & 0xFFFFFF).to_bytes(3, "big")
+    if codec is Codec.H264:
+        return [_AVC_FRAME[unit.key], composition]
+    if codec is not Codec.H265:
+        raise MisuseError(f"FLV has no form for {codec}")
+    if composition_ms:
+        return [_HEVC_FRAME[unit.key, ExPacket.CODED_FRAMES], composition]
+    return [_HEVC_FRAME[unit.key, ExPacket.CODED_FRAMES_X]]
+
+
+def _g711_head(config: CodecConfig) -> bytes:
+    if not isinstance(config, G711Config):
+        raise MisuseError(f"FLV has no form for {config.codec}")
+    sound_format = PCMA_FORMAT if config.codec is Codec.PCMA else PCMU_FORMAT
+    return bytes((sound_format << 4 | 0x02 | config.channels - 1,))
 
 
 def metadata_body(tracks: Sequence[Track]) -> bytes:
