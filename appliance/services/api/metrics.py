@@ -1,0 +1,175 @@
+"""/metrics in the text format of Prometheus: the names of SRS's exporter, then our own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from appliance import __version__
+from appliance.hub.stream import Stream
+from appliance.services.api.envelope import Identity
+from appliance.services.api.health import key_age_us
+from appliance.services.api.shapes import Audience
+from appliance.services.api.system import System, cpu_s, open_fds, resident_bytes
+from appliance.services.contract import Context
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_NAME = re.compile(r"[^0-9A-Za-z_]")
+
+
+@dataclass(slots=True)
+class Page:
+    """Families of samples, each with its HELP and TYPE once."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def family(self, kind: str, name: str, about: str) -> Family:
+        self.lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
+        return Family(self, name)
+
+    def one(self, kind: str, name: str, about: str, value: float, **labels: str) -> None:
+        self.family(kind, name, about).add(value, **labels)
+
+    def render(self) -> str:
+        return "\n".join(self.lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    page: Page
+    name: str
+
+    def add(self, value: float, **labels: str) -> None:
+        text = ",".join(f'{key}="{_escape(label)}"' for key, label in labels.items())
+        number = str(value) if isinstance(value, int) else f"{value:.6g}"
+        self.page.lines.append(
+            f"{self.name}{{{text}}} {number}" if text else f"{self.name} {number}"
+        )
+
+
+def _escape(label: str) -> str:
+    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def render_metrics(context: Context, system: System, identity: Identity) -> str:
+    """Every figure there is; ages are left out until there is one."""
+    page = Page()
+    audience = Audience.of(context.sessions)
+    _srs(page, context, system, identity)
+    _streams(page, context, audience)
+    _sessions(page, context)
+    _counters(page, context)
+    _process(page, system)
+    return page.render()
+
+
+def _srs(page: Page, context: Context, system: System, identity: Identity) -> None:
+    """The exporter's own set, by which dashboards for SRS go."""
+    sessions, uname = context.sessions, os.uname()
+    major = __version__.partition(".")[0]
+    page.one(
+        "gauge", "srs_node_uname_info", "The system, as uname -a tells it", 1,
+        sysname=uname.sysname, nodename=context.device_name, release=uname.release,
+        version=uname.version, machine=uname.machine,
+    )  # fmt: skip
+    page.one(
+        "gauge", "srs_build_info", "What is running", 1,
+        server=identity.server, service=identity.service, pid=identity.pid, build_date="",
+        major=major, version=__version__, code="Porthole",
+    )  # fmt: skip
+    gauges = {
+        "srs_cpu_percent": ("Processor time, 100 is one processor", system.process_cpu() * 100),
+        "srs_memory": ("Resident memory in kB", resident_bytes() // 1024),
+        "srs_streams": ("Streams that somebody publishes", _published(context)),
+        "srs_clients": ("Connected clients", len(sessions.active)),
+    }
+    counters = {
+        "srs_send_bytes_total": ("Bytes sent to clients", sessions.sent_bytes()),
+        "srs_receive_bytes_total": ("Bytes received from clients", sessions.received_bytes()),
+        "srs_clients_total": ("Clients so far", sessions.totals.total()),
+        "srs_clients_errs_total": ("Refusals and faults", context.faults.counts.total()),
+    }
+    for name, (about, value) in gauges.items():
+        page.one("gauge", name, about, value)
+    for name, (about, value) in counters.items():
+        page.one("counter", name, about, value)
+
+
+def _published(context: Context) -> int:
+    return sum(stream.publisher is not None for stream in context.hub.streams.values())
+
+
+def _streams(page: Page, context: Context, audience: Audience) -> None:
+    streams = sorted(context.hub.streams.values(), key=lambda stream: stream.name)
+    now_us = context.hub.clock.monotonic_us()
+
+    figures: tuple[tuple[str, str, str, Callable[[Stream], float | None]], ...] = (
+        ("gauge", "up", "Whether somebody publishes it", lambda s: int(s.publisher is not None)),
+        ("gauge", "viewers", "Players of the stream", lambda s: audience.viewers(s.name)),
+        ("gauge", "frame_age_seconds", "Age of the newest frame",
+         lambda s: _seconds(s.last_unit_age_us())),
+        ("gauge", "key_age_seconds", "Age of the newest keyframe",
+         lambda s: _seconds(key_age_us(s))),
+        ("gauge", "bitrate_bps", "Media received, over 30 s",
+         lambda s: sum(track.rate.rate_bps(now_us) for track in s.stats.values())),
+        ("counter", "sent_bytes_total", "Bytes sent to its viewers",
+         lambda s: context.sessions.sent_bytes(s.name)),
+        ("counter", "restarts_total", "How often a source came back", lambda s: s.restarts),
+    )  # fmt: skip
+    for kind, name, about, figure in figures:
+        family = page.family(kind, f"porthole_stream_{name}", about)
+        for stream in streams:
+            if (value := figure(stream)) is not None:
+                family.add(value, stream=stream.name)
+    tracks = [(s.name, t.kind.value, s.stats[t.id]) for s in streams for t in s.tracks]
+    received = page.family("counter", "porthole_stream_received_bytes_total", "Media received")
+    for name, kind, stats in tracks:
+        received.add(stats.rate.total_bytes, stream=name, kind=kind)
+    units = page.family("counter", "porthole_stream_units_total", "Frames received")
+    for name, kind, stats in tracks:
+        units.add(stats.units, stream=name, kind=kind)
+
+
+def _seconds(value_us: int | None) -> float | None:
+    return None if value_us is None else value_us / 1_000_000
+
+
+def _sessions(page: Page, context: Context) -> None:
+    sessions = context.sessions
+    open_now: dict[str, int] = dict.fromkeys(sessions.totals, 0)
+    for session in sessions.active.values():
+        open_now[session.kind] += 1
+    current = page.family("gauge", "porthole_sessions", "Open sessions")
+    for kind, count in sorted(open_now.items()):
+        current.add(count, kind=kind)
+    total = page.family("counter", "porthole_sessions_total", "Sessions so far")
+    for kind, count in sorted(sessions.totals.items()):
+        total.add(count, kind=kind)
+
+
+def _counters(page: Page, context: Context) -> None:
+    """What services count by themselves, and every refusal by its reason."""
+    rejects = page.family("counter", "porthole_rejects_total", "Refusals and faults by reason")
+    for (proto, reason), count in sorted(context.faults.counts.items()):
+        rejects.add(count, proto=proto, reason=reason)
+    by_name: dict[str, list[tuple[Mapping[str, str], int]]] = {}
+    for (name, labels), count in sorted(context.counters.values.items()):
+        by_name.setdefault(_counter_name(name), []).append((dict(labels), count))
+    for name, samples in by_name.items():
+        family = page.family("counter", name, "Counted by a service")
+        for sample, count in samples:
+            family.add(count, **sample)
+
+
+def _counter_name(name: str) -> str:
+    name = _NAME.sub("_", name).removeprefix("porthole_").removesuffix("_total")
+    return f"porthole_{name}_total"
+
+
+def _process(page: Page, system: System) -> None:
+    page.one("counter", "process_cpu_seconds_total", "Processor time", cpu_s())
+    page.one("gauge", "process_resident_memory_bytes", "Resident memory", resident_bytes())
+    page.one("gauge", "process_open_fds", "Open file descriptors", open_fds())
+    page.one("gauge", "porthole_uptime_seconds", "Since the start", system.uptime_s)
