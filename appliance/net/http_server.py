@@ -8,10 +8,12 @@ descriptors run out and count peers before anything is spent on them.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 import ssl
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp.http_parser
 from aiohttp import web
@@ -87,7 +89,7 @@ class HttpServer:
         )
         self._acceptors: list[Acceptor] = []
         self._tls: ServerTls | None = None
-        self._opening: set[asyncio.Task[None]] = set()  # no more than max_connections
+        self._opening: set[asyncio.Task[Any]] = set()  # no more than max_connections
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweeps = 0
         self._tracebacks = _Tracebacks()
@@ -98,6 +100,11 @@ class HttpServer:
     def port(self) -> int:
         """Of the first plain address (or TLS address, if that is all), once started."""
         return int((self.addresses + self.tls_addresses)[0].rpartition(":")[2])
+
+    @property
+    def inside(self) -> int:
+        """Connections, those in their TLS handshake included."""
+        return self._door.inside
 
     # -- start and stop ------------------------------------------------------------------------
 
@@ -179,11 +186,6 @@ class HttpServer:
         self._open(sock, ip, self._tls.context)
 
     def _open(self, sock: socket.socket, ip: str, context: ssl.SSLContext | None) -> None:
-        task = self._loop.create_task(self._connect(sock, ip, context))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
-
-    async def _connect(self, sock: socket.socket, ip: str, context: ssl.SSLContext | None) -> None:
         settings = self.settings
         connection = Connection(
             self,
@@ -199,22 +201,31 @@ class HttpServer:
             access_log=None,
             logger=SILENT,
         )
-        try:
-            await self._loop.connect_accepted_socket(
-                lambda: connection,
-                sock,
-                ssl=context,
-                ssl_handshake_timeout=settings.request_deadline_us / 1e6 if context else None,
-            )
-        except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
-            self.on_fault("http", "handshake failed" if context else "connect failed", ip)
-            log.debug("%s: %s", ip, error)
-            sock.close()
-            self.closed(connection)
-        except BaseException:
-            sock.close()
-            self.closed(connection)
-            raise
+        opening = self._loop.connect_accepted_socket(
+            lambda: connection,
+            sock,
+            ssl=context,
+            ssl_handshake_timeout=settings.request_deadline_us / 1e6 if context else None,
+        )
+        task = self._loop.create_task(opening)
+        self._opening.add(task)
+        task.add_done_callback(functools.partial(self._opened, sock, connection))
+
+    def _opened(self, sock: socket.socket, connection: Connection, task: asyncio.Task[Any]) -> None:
+        """A new connection's socket has its transport, or failed, or is not wanted any more."""
+        self._opening.discard(task)
+        if task.cancelled():
+            pass
+        elif error := task.exception():
+            if isinstance(error, OSError):  # as TimeoutError and ssl.SSLError are
+                reason = "handshake failed" if connection.is_tls else "connect failed"
+                self.on_fault("http", reason, f"{connection.peer_ip} {error}")
+            else:
+                self.report(error)
+        else:
+            return
+        sock.close()
+        self.closed(connection)
 
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
@@ -228,12 +239,13 @@ class HttpServer:
                     self.on_fault("http", why.value, connection.peer_ip)
                 connection.end(why)
         self._sweeps += 1
-        if self._tls is not None and self._sweeps % TLS_SWEEPS == 0:
-            self._refresh_tls(self._tls)
+        if self._sweeps % TLS_SWEEPS == 0:
+            self.refresh_tls()
 
-    def _refresh_tls(self, tls: ServerTls) -> None:
+    def refresh_tls(self) -> None:
+        """Take over a certificate that was replaced; happens by itself every ten seconds."""
         try:
-            if tls.refresh():
+            if self._tls is not None and self._tls.refresh():
                 log.info("the certificate has been read again")
         except ConfigError as error:
             self.on_fault("http", "certificate unusable", str(error))

@@ -14,6 +14,16 @@ from appliance.net.http import HttpServer, HttpSettings, Request, Router
 LOOPBACK = ("127.0.0.1:0",)
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Looks again and again at something that tells nobody when it changes."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(10):
+        while not condition():
+            passed: asyncio.Future[None] = loop.create_future()
+            loop.call_later(0.005, passed.set_result, None)
+            await passed
+
+
 @dataclass
 class Site:
     router: Router

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import aiohttp.http_parser
 import pytest
 from aiohttp import web
-from http_site import LOOPBACK, Site, echo_path, site, status
+from http_site import LOOPBACK, Site, echo_path, site, status, until
 
 from appliance.net.http import HttpSettings, Request
 
@@ -40,20 +40,6 @@ async def busy_site(settings: HttpSettings | None = None) -> AsyncIterator[Site]
         here.router.exact("POST", "/json", echo_json)
         yield here
         assert status(await here.get("/canary")) == 200
-
-
-def a_moment() -> asyncio.Future[None]:
-    """Between two looks at something that tells nobody when it changes."""
-    loop = asyncio.get_running_loop()
-    passed: asyncio.Future[None] = loop.create_future()
-    loop.call_later(0.01, passed.set_result, None)
-    return passed
-
-
-async def wait_closed(here: Site) -> None:
-    """Until the server holds no connection any more; the deadline is the test's."""
-    while here.server.connections:
-        await a_moment()
 
 
 def head(start: str, *headers: str) -> bytes:
@@ -224,7 +210,7 @@ async def test_http_chunked_body_is_read_or_refused(
             head = await reader.readline()
             assert status(head) in statuses
         writer.close()
-        await wait_closed(here)
+        await until(lambda: not here.server.connections)
     assert not [record for record in caplog.records if record.exc_info]
 
 
@@ -305,10 +291,13 @@ async def test_http_reader_that_stalls_is_aborted_and_was_cheap() -> None:
             sock.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
             socks.append(sock)
         held = 0
-        async with asyncio.timeout(5):
-            while not here.faults or here.server.connections:
-                held = max(held, sum(c.held_bytes for c in here.server.connections))
-                await a_moment()
+
+        def over() -> bool:
+            nonlocal held
+            held = max(held, sum(c.held_bytes for c in here.server.connections))
+            return bool(here.faults) and not here.server.connections
+
+        await until(over)
         for sock in socks:
             sock.close()
         assert ("http", "client stopped reading", "127.0.0.1") in here.faults
@@ -502,7 +491,7 @@ async def test_http_port_closes_on_another_protocol(
             except ConnectionResetError:
                 assert len(OTHER_PROTOCOLS[name]) > 1000  # closed with bytes unread
             writer.close()
-            await wait_closed(here)
+            await until(lambda: not here.server.connections)
             assert len(here.faults) == (name != "nothing")
     assert not [record for record in caplog.records if record.exc_info]
 
@@ -534,7 +523,7 @@ async def test_http_client_that_vanishes_leaves_nothing(how: str) -> None:
                 sock.close()
             if how != "reset":
                 await cancelled.wait()
-            await wait_closed(here)
+            await until(lambda: not here.server.connections)
         sock.close()
 
 
@@ -550,4 +539,4 @@ async def test_http_connections_beyond_the_cap_are_told_to_come_back() -> None:
         assert ("http", "too many connections", "127.0.0.1") in here.faults
         for _, writer in inside:
             writer.close()
-        await wait_closed(here)
+        await until(lambda: not here.server.connections)
