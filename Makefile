@@ -39,8 +39,9 @@ layers:
 	$(BIN)/python -m pytest tests/test_layers.py
 
 bench: ## Every script in bench/, one after the other
-	@make/setup.sh test
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit; done
+	@make/setup.sh bench
+	@for script in $$(grep -l __main__ bench/*.py); do \
+		echo "== $$script"; $(BIN)/python "$$script" || exit; done
 
 test-fresh: ## A fresh clone in a clean Debian root: setup, run, playlist (root, some minutes)
 	tests/fresh/run.sh $$ARGS

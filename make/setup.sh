@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes what `make run` (setup.sh run) or `make test` (setup.sh test) needs: Debian packages, .venv
-# and the pages' JavaScript. Does nothing, and touches no network, when all of it is fresh.
+# Makes what `make run` (setup.sh run), `make test` (… test) or `make bench` (… bench) needs: Debian
+# packages, .venv and the pages' JavaScript. When all of it is fresh it does nothing and touches no
+# network.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -11,9 +12,9 @@ beat=
 
 case $level in
 run) extras=capture ;;
-test) extras=capture,dev ;;
+test | bench) extras=capture,dev ;;
 *)
-    echo "usage: make/setup.sh run|test" >&2
+    echo "usage: make/setup.sh run|test|bench" >&2
     exit 64
     ;;
 esac
@@ -22,7 +23,8 @@ esac
 # opens and looks into the ARM packages.
 test_packages="ffmpeg chromium chromium-driver gstreamer1.0-tools gstreamer1.0-plugins-base
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav nginx-light libnginx-mod-rtmp imagemagick
-    systemd zstd procps iproute2"
+    systemd zstd fakeroot procps iproute2"
+bench_packages="libnginx-mod-rtmp" # the peer that the figures are compared with
 
 # -- telling ---------------------------------------------------------------------------------------
 
@@ -38,15 +40,14 @@ stop_beat() {
     beat=
 }
 trap stop_beat EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'exit 130' INT # TERM stays untrapped: the new subshell below would lose one sent too early
 
 step() { # LABEL COMMAND… : quiet, with a dot every five seconds; the log keeps what it said
     mkdir -p build
     printf '  %s ' "$1"
     shift
     begun=$(date +%s)
-    { while sleep 5 >/dev/null 2>&1; do printf .; done; } &
+    { while sleep 5 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do printf .; done; } &
     beat=$!
     status=0
     printf '\n$ %s\n' "$*" >>"$log"
@@ -103,8 +104,10 @@ install_packages() { # PACKAGE…
     install_now "$@" || explain "The Debian packages $*"
 }
 
-install_now() {
-    step "Debian: package lists" as_root apt-get -q update || return
+lists=
+install_now() { # PACKAGE…
+    [ -n "$lists" ] || step "Debian: package lists" as_root apt-get -q update || return
+    lists=fresh
     step "Debian: $*" as_root apt-get -q install -y --no-install-recommends "$@"
 }
 
@@ -196,9 +199,12 @@ say_once() {
 mkdir -p build 2>/dev/null && [ -w . ] ||
     fail "$(pwd) cannot be written to; clone the repository as the user who runs it."
 
-if [ "$level" = test ] && command -v dpkg-query >/dev/null; then
+wanted=
+[ "$level" = run ] || wanted=$test_packages
+[ "$level" != bench ] || wanted="$wanted $bench_packages"
+if command -v dpkg-query >/dev/null; then
     missing=
-    for package in $test_packages; do
+    for package in $wanted; do
         is_installed "$package" || missing="$missing $package"
     done
     if [ -n "$missing" ]; then
