@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from appliance.capture.commands import Commands
 from appliance.capture.fault import SourceFault
@@ -19,6 +22,7 @@ from appliance.wire.pipe.messages import Fault, Reason
 
 PR_SET_PDEATHSIG = 1
 SOURCE_VARIABLE = "PORTHOLE_SOURCE"
+OOM_SCORE = "300"  # of 1000: before the server, which has its unit's -100
 EXIT_OK, EXIT_FAULT = 0, 1
 
 
@@ -31,8 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         return describe(source, asked.options_json, asked.seconds)
     descriptor = take_output()
     die_with_parent(asked.parent)
-    if asked.nice:
-        os.nice(asked.nice)
+    step_back(asked.nice)
     outlet = Outlet(descriptor)
     commands = Commands()
     commands.listen(0)
@@ -69,6 +72,15 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent and os.getppid() != parent:
         sys.exit(EXIT_OK)
+
+
+def step_back(nice: int) -> None:
+    """When the machine is short of something, the server shall live: it can start us again."""
+    if nice:
+        os.nice(nice)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # pictures of a home do not belong on disk
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
 
 
 def _parser() -> argparse.ArgumentParser:

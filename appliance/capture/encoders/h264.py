@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from fractions import Fraction
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -50,7 +51,8 @@ class H264Encoder:
         self._sets = ParameterSets()
         self._keyframe_us = keyframe_us - 500_000 * fps.denominator // fps.numerator
         self._key_due_us = 0
-        self._context = _open(width, height, fps, bitrate_bps)
+        self._open = partial(_open, width, height, fps)
+        self._context = self._open(bitrate_bps)
 
     def encode(self, frame: av.VideoFrame, dts_us: int, *, key: bool = False) -> list[AccessUnit]:
         """The access unit of this picture (one, as there is no delay); the frame stays the
@@ -63,7 +65,9 @@ class H264Encoder:
         return [unit for packet in self._context.encode(frame) for unit in self._units(packet)]
 
     def set_bitrate(self, bitrate_bps: int) -> None:
-        self._context.bit_rate = bitrate_bps  # x264 is told before the next picture
+        """From the next picture on, which is a keyframe: x264 is opened anew, as the bound of its
+        buffer cannot be changed through libav while it runs."""
+        self._context = self._open(bitrate_bps)
 
     def _units(self, packet: av.Packet[Any]) -> list[AccessUnit]:
         split = split_parameter_sets(split_annexb(bytes(packet)))

@@ -28,6 +28,9 @@ BARS = (
 GREY_STEPS = 11
 BRIGHT, SOFT = 235, 150  # luma of important and of lesser text
 BOX_TRIP_US = 4_000_000  # once across
+NUMBER_DIGITS = 7
+NUMBERS = 10**NUMBER_DIGITS  # then they begin again, after days
+CLOCK_FORM = "00:00:00.000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,15 @@ class TestCard:
         unit = min(height / 72, width / 128)  # 10 px of a 1280x720 picture
         self._unit = unit
         self._small = max(1, round(unit * 0.3))
-        self._middle = max(1, round(unit * 0.4))
-        self._large = max(1, round(unit))
-        self._sweep_y, self._sweep_high = even(height * 0.1), max(2, even(unit * 1.2))
+        self.middle = max(1, round(unit * 0.4))
+        self.large = max(1, round(unit))
+        self.sweep_y, self._sweep_high = even(height * 0.1), max(2, even(unit * 1.2))
         self._strip_y, self._strip_high = even(height * 0.68), even(height * 0.1)
-        self._box = max(2, even(unit * 5.6))
+        self.box = max(2, even(unit * 5.6))
+        self.box_y = self._strip_y + even((self._strip_high - self.box) / 2)
         self._draw_still(caption)
-        text_luma("0123456789:.", self._large, BRIGHT, PANEL.y)  # slow the first time: now
-        text_luma("0123456789-#", self._middle, SOFT, PANEL.y)
+        text_luma("0123456789:.", self.large, BRIGHT, PANEL.y)  # slow the first time: now
+        text_luma("0123456789-#", self.middle, SOFT, PANEL.y)
         self._box_x = -1
         self._second = -1
         self._clock = ""
@@ -82,7 +86,7 @@ class TestCard:
             right = even(self.width * (step + 1) / GREY_STEPS)
             level = 255 * step // (GREY_STEPS - 1)
             still.fill(left, ramp_y, right - left, ramp_high, rgb(level, level, level))
-        wide = text_width_px("00:00:00.000", self._large) + even(unit * 6)
+        wide = text_width_px(CLOCK_FORM, self.large) + even(unit * 6)
         high = even(unit * 24)
         self._panel_x = even((self.width - wide) / 2)
         self._panel_y = even((top + bottom - high) / 2)
@@ -95,18 +99,21 @@ class TestCard:
             EDGE,
         )
         still.fill(self._panel_x, self._panel_y, even(wide), high, PANEL)
-        self.clock_x = (self.width - text_width_px("00:00:00.000", self._large)) // 2
-        self.clock_x += self._large // 2  # a character's gap is on its right
+        self.clock_x = (self.width - text_width_px(CLOCK_FORM, self.large)) // 2
+        self.clock_x += self.large // 2  # a character's gap is on its right
         self.clock_y = self._panel_y + round(unit * 4.5)
-        self.line_y = self.clock_y + self._large * CAP_CELLS + round(unit * 4.5)
+        self.line_y = self.clock_y + self.large * CAP_CELLS + round(unit * 4.5)
+        number_wide = text_width_px("0" * NUMBER_DIGITS, self.middle) - self.middle
+        clock_wide = text_width_px(CLOCK_FORM, self.large) - self.large
+        self.number_x = self.clock_x + clock_wide - number_wide
 
     def _draw_captions(self, caption: Caption) -> None:
         margin = round(self._unit * 3)
-        cap = self._middle * CAP_CELLS
-        head_y = (self._sweep_y - cap) // 2
-        self._still.text(margin, head_y, caption.device, self._middle, BRIGHT, NIGHT.y)
-        right = self.width - margin - text_width_px(caption.stream, self._middle) + self._middle
-        self._still.text(max(0, right), head_y, caption.stream, self._middle, BRIGHT, NIGHT.y)
+        cap = self.middle * CAP_CELLS
+        head_y = (self.sweep_y - cap) // 2
+        self._still.text(margin, head_y, caption.device, self.middle, BRIGHT, NIGHT.y)
+        right = self.width - margin - text_width_px(caption.stream, self.middle) + self.middle
+        self._still.text(max(0, right), head_y, caption.stream, self.middle, BRIGHT, NIGHT.y)
         foot = even(self.height * 0.87)
         foot_y = foot + (self.height - foot - self._small * CAP_CELLS) // 2
         self._still.text(margin, foot_y, caption.figures, self._small, SOFT, NIGHT.y)
@@ -126,26 +133,26 @@ class TestCard:
             self._clock = strftime("%H:%M:%S", now)
             self._date = strftime("%Y-%m-%d %Z", now)
         clock = f"{self._clock}.{within_us // 1000:03d}"
-        canvas.text(self.clock_x, self.clock_y, clock, self._large, BRIGHT, PANEL.y)
-        line = f"{self._date}  #{number:07d}"
-        line_x = (self.width - text_width_px(line, self._middle) + self._middle) // 2
-        canvas.text(line_x, self.line_y, line, self._middle, SOFT, PANEL.y)
+        canvas.text(self.clock_x, self.clock_y, clock, self.large, BRIGHT, PANEL.y)
+        canvas.text(self.clock_x, self.line_y, self._date, self.middle, SOFT, PANEL.y)
+        digits = f"{number % NUMBERS:0{NUMBER_DIGITS}d}"
+        canvas.text(self.number_x, self.line_y, digits, self.middle, SOFT, PANEL.y)
         self._draw_sweep(canvas, within_us)
         self._draw_box(canvas, unix_us)
 
     def _draw_sweep(self, canvas: Canvas, within_us: int) -> None:
         if within_us < BEEP_US:
-            canvas.fill(0, self._sweep_y, self.width, self._sweep_high, FLASH)
+            canvas.fill(0, self.sweep_y, self.width, self._sweep_high, FLASH)
             return
         done = even(self.width * within_us / 1_000_000)
-        canvas.fill(0, self._sweep_y, done, self._sweep_high, SWEEP)
-        canvas.fill(done, self._sweep_y, self.width - done, self._sweep_high, TRACK)
+        canvas.fill(0, self.sweep_y, done, self._sweep_high, SWEEP)
+        canvas.fill(done, self.sweep_y, self.width - done, self._sweep_high, TRACK)
 
     def _draw_box(self, canvas: Canvas, unix_us: int) -> None:
-        y = self._strip_y + even((self._strip_high - self._box) / 2)
+        y = self.box_y
         if self._box_x >= 0:
-            canvas.copy(self._still, self._box_x, y, self._box, self._box)
+            canvas.copy(self._still, self._box_x, y, self.box, self.box)
         trip, within_us = divmod(unix_us, BOX_TRIP_US)
         way = within_us / BOX_TRIP_US
-        self._box_x = even((self.width - self._box) * (1 - way if trip % 2 else way))
-        canvas.fill(self._box_x, y, self._box, self._box, BOX)
+        self._box_x = even((self.width - self.box) * (1 - way if trip % 2 else way))
+        canvas.fill(self._box_x, y, self.box, self.box, BOX)

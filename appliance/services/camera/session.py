@@ -18,7 +18,7 @@ from appliance.hub.publisher import Publisher
 from appliance.hub.sessions import Session
 from appliance.hub.stream import Stream
 from appliance.media.unit import AccessUnit
-from appliance.services.camera.faults import GARBAGE, STALLED, TAKEN_OVER, WorkerFault
+from appliance.services.camera.faults import GARBAGE, KICKED, STALLED, TAKEN_OVER, WorkerFault
 from appliance.services.camera.process import WorkerProcess
 from appliance.services.camera.stderr import ErrorLog
 from appliance.services.contract import Context, StreamSettings
@@ -70,6 +70,7 @@ class WorkerSession:
         Raises: WorkerFault, always, unless cancelled.
         """
         self._deadline_us = self._clock.monotonic_us() + self._patience.open_us
+        self._session.kick = self._kick
         self._worker = await WorkerProcess.spawn(
             self._settings.source,
             options(self._settings, self._context.device_name),
@@ -116,8 +117,8 @@ class WorkerSession:
         if self._publisher is not None:
             self._publisher.close()
             self._publisher = None
-        if not self._failed.done():
-            self._failed.cancel()
+        if not self._failed.cancel() and not self._failed.cancelled():
+            self._failed.exception()  # looked at, whichever of two ends came first
 
     # -- from the worker -----------------------------------------------------------------------
 
@@ -138,6 +139,10 @@ class WorkerSession:
     def _fail(self, error: Exception) -> None:
         if not self._failed.done():
             self._failed.set_exception(error)
+
+    def _kick(self) -> None:
+        """Somebody at the API ends this session: the feed begins another."""
+        self._fail(WorkerFault(KICKED, "ended through the API"))
 
     def _receive_error_output(self, data: bytes) -> None:
         self._errors.receive(data, self._clock.monotonic_us())
