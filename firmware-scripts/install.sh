@@ -116,7 +116,7 @@ command -v systemd-sysusers >/dev/null && command -v systemctl >/dev/null ||
 systemd-sysusers ${root:+"--root=$root"} porthole.conf
 owner=$(sed -n 's/^porthole:[^:]*:\([0-9]*\):\([0-9]*\):.*/\1:\2/p' "$root/etc/passwd")
 install -d -m 700 "$root/var/lib/porthole"
-chown "$owner" "$root/var/lib/porthole"
+chown -R "$owner" "$root/var/lib/porthole" # `make run` as root may have left its own files there
 systemctl ${root:+"--root=$root"} --quiet enable porthole.service
 
 if [ -n "$root" ]; then
