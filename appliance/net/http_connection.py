@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +15,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from appliance.net.http_response import put_headers, refusal
+from appliance.net.shortcut import Shortcut, ShortWay
+from appliance.net.tcp import bytes_acked
 
 if TYPE_CHECKING:
     from appliance.net.http_server import HttpServer
 
 WRITE_HIGH_WATER_BYTES = 32 << 10  # a slow reader pins this much, plus one slice of a body
-TCP_INFO_BYTES = 128
-BYTES_ACKED = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info, since Linux 4.1
 TOO_SLOW = (
     b"HTTP/1.1 408 Request Timeout\r\nServer: porthole\r\nX-Content-Type-Options: nosniff\r\n"
     b"Connection: close\r\nContent-Length: 0\r\n\r\n"
@@ -43,7 +41,7 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         *("_acked", "_has_spoken", "_head_since_s", "_link", "_owner", "_stalled_since_s"),
-        *("has_left", "is_tls", "peer_ip"),
+        *("_is_at_start", "_short_way", "has_left", "is_tls", "peer_ip"),
     )
 
     def __init__(self, owner: HttpServer, peer_ip: str, *, is_tls: bool, **limits: Any) -> None:
@@ -58,6 +56,8 @@ class Connection(web.RequestHandler):
         self._head_since_s: float | None = self._loop.time()
         self._stalled_since_s: float | None = None
         self._acked = -1
+        self._is_at_start = False  # nothing of the next request has reached the parser
+        self._short_way: ShortWay | None = None
 
     # -- asyncio's side ------------------------------------------------------------------------
 
@@ -70,10 +70,14 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._link = None
+        if self._short_way is not None:
+            self._short_way.close()
         self._owner.closed(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._short_way is not None and self._is_answered(data, self._short_way):
+            return
         count = self._request_count
         self._has_spoken = True
         super().data_received(data)
@@ -81,6 +85,29 @@ class Connection(web.RequestHandler):
             self._head_since_s = None
         elif self._head_since_s is None and self._waiter is not None:
             self._head_since_s = self._loop.time()  # the first bytes of the next head
+        self._is_at_start = self._request_count == count + 1 and data.endswith(b"\r\n\r\n")
+
+    def offer_shortcut(self, shortcut: Shortcut, request: web.BaseRequest) -> None:
+        """Requests like this one may be answered at once from now on."""
+        if self._short_way is None or not self._short_way.is_busy:
+            self._short_way = ShortWay(shortcut, request) if ShortWay.fits(request) else None
+
+    def _is_answered(self, data: bytes, way: ShortWay) -> bool:
+        """By the short way, which is only open between requests."""
+        if (
+            not self._is_at_start
+            or self._link is None
+            or self._messages
+            or self._waiter is None
+            or self._waiter.done()
+            or self._close
+            or self._force_close
+            or not way.answer(data, self._link)
+        ):
+            return False
+        # As aiohttp's own loop does after each response.
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        return True
 
     # -- deadlines -----------------------------------------------------------------------------
 
@@ -90,7 +117,7 @@ class Connection(web.RequestHandler):
         if self._link is None or not self._link.get_write_buffer_size():
             self._stalled_since_s = None
             return None
-        acked = _bytes_acked(self._link)
+        acked = bytes_acked(self._link.get_extra_info("socket"))
         if self._stalled_since_s is None or acked != self._acked:
             self._acked = acked
             self._stalled_since_s = now_s
@@ -150,16 +177,6 @@ class RawRequest(web.BaseRequest):
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         put_headers(response)
-
-
-def _bytes_acked(transport: asyncio.Transport) -> int:
-    """How much of what was sent the peer has confirmed: the one true sign of progress."""
-    sock = transport.get_extra_info("socket")
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
-    except OSError:
-        return -1
-    return int.from_bytes(info[BYTES_ACKED], sys.byteorder)
 
 
 SILENT = logging.getLogger("appliance.net.aiohttp")

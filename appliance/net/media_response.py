@@ -20,6 +20,8 @@ from appliance.net.media_file import Buffer, MediaFile, parse_range
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
 
+    from appliance.net.shortcut import Shortcut
+
 STALL_S = 10.0  # a client that takes nothing for so long is gone or hostile
 TLS_SLICE_BYTES = 65_536
 
@@ -28,12 +30,16 @@ class MediaResponse(web.StreamResponse):
     """The whole file, or the range of it that the request asks for; for GET and HEAD.
 
     extra: further header lines for this viewer alone (Set-Cookie), each ending in CRLF.
+    shortcut: how requests like this one may be answered from now on (net/shortcut.py).
     """
 
-    def __init__(self, file: MediaFile, *, extra: str = "") -> None:
+    def __init__(
+        self, file: MediaFile, *, extra: str = "", shortcut: Shortcut | None = None
+    ) -> None:
         super().__init__()
         self._file = file
         self._extra = extra
+        self._shortcut = shortcut
         self._request: web.BaseRequest | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -47,33 +53,38 @@ class MediaResponse(web.StreamResponse):
         request, self._request = self._request, None
         if request is None:
             return
-        transport = request.transport
-        if transport is None:
+        if request.transport is None or request.transport.is_closing():
             raise ConnectionResetError("the client has gone")
         self._eof_sent = True
-        file = self._file
-        extra = self._extra + _connection_field(request)
-        asked = request.headers.get(hdrs.RANGE)
-        is_head = request.method == hdrs.METH_HEAD
-        found = None
-        if asked is not None and not is_head and hdrs.IF_RANGE not in request.headers:
-            found = parse_range(asked, file.size_bytes)
-        start, end = found or (0, 0 if is_head else file.size_bytes)
-        if found is None:
-            self._set_status(200, None)
-            head = file.make_head(extra) if extra else file.head
-        elif start == end:
-            self._set_status(416, None)
-            head = file.make_unsatisfiable_head(extra)
-        else:
-            self._set_status(206, None)
-            head = file.make_range_head(start, end, extra)
+        if self._shortcut is not None:
+            offer = getattr(request.protocol, "offer_shortcut", None)
+            if offer is not None:
+                offer(self._shortcut, request)
         try:
-            await _send(request, transport, _Sending(file, head, start, end))
+            await _send(request, request.transport, self._start_sending(request))
         except ConnectionError:
             raise
         except OSError as error:  # no route to the client any more, or its network timed out
             raise ConnectionResetError(str(error)) from error
+
+    def _start_sending(self, request: web.BaseRequest) -> Sending:
+        extra = self._extra + _connection_field(request)
+        if request.method == hdrs.METH_HEAD:
+            return Sending(self._file, self._file.make_head(extra), 0, 0)
+        asked = None if hdrs.IF_RANGE in request.headers else request.headers.get(hdrs.RANGE)
+        return start_sending(self._file, asked, extra)
+
+
+def start_sending(file: MediaFile, asked_range: str | None, extra: str = "") -> Sending:
+    """A GET's response: the file or a range of it, as its Range header asks."""
+    found = None if asked_range is None else parse_range(asked_range, file.size_bytes)
+    if found is None:
+        head = file.make_head(extra) if extra else file.head
+        return Sending(file, head, 0, file.size_bytes)
+    start, end = found
+    if start == end:
+        return Sending(file, file.make_unsatisfiable_head(extra), 0, 0)
+    return Sending(file, file.make_range_head(start, end, extra), start, end)
 
 
 def _connection_field(request: web.BaseRequest) -> str:
@@ -83,17 +94,14 @@ def _connection_field(request: web.BaseRequest) -> str:
     return "Connection: close\r\n"
 
 
-async def _send(request: web.BaseRequest, transport: asyncio.Transport, sending: _Sending) -> None:
-    sock = transport.get_extra_info("socket")
-    if transport.is_closing():
-        raise ConnectionResetError("the client has gone")
+async def _send(request: web.BaseRequest, transport: asyncio.Transport, sending: Sending) -> None:
     if transport.get_extra_info("sslcontext") is not None or transport.get_write_buffer_size():
         await _send_through(request, sending)
-    else:
-        await _send_past(transport, sock.fileno(), sending)
+    elif not sending.push(transport.get_extra_info("socket").fileno()):
+        await finish_sending(transport, sending)
 
 
-async def _send_through(request: web.BaseRequest, sending: _Sending) -> None:
+async def _send_through(request: web.BaseRequest, sending: Sending) -> None:
     """By the transport, a slice at a time; the server's sweep ends clients that stall."""
     writer = request.writer
     for data in sending.slices(TLS_SLICE_BYTES):
@@ -101,12 +109,11 @@ async def _send_through(request: web.BaseRequest, sending: _Sending) -> None:
         await writer.drain()
 
 
-async def _send_past(transport: asyncio.Transport, fileno: int, sending: _Sending) -> None:
-    if sending.push(fileno):
-        return
+async def finish_sending(transport: asyncio.Transport, sending: Sending) -> None:
+    """Push whenever the socket empties. Raises: ConnectionResetError; the stalled are aborted."""
     # asyncio lets nobody else watch a transport's descriptor, so a duplicate is watched; it also
     # stays valid should the transport close meanwhile.
-    watched = os.dup(fileno)
+    watched = os.dup(transport.get_extra_info("socket").fileno())
     try:
         while True:
             await _wait_writable(transport, watched)
@@ -137,7 +144,7 @@ def _wake(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-class _Sending:
+class Sending:
     """What is still to be sent: a head, then the body from `position` to `end`.
 
     A negative position lies within the head that is stored before the body.

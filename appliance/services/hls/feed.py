@@ -12,6 +12,7 @@ from appliance.hub.signal import Signal
 from appliance.hub.stream import Stream
 from appliance.hub.subscription import Start
 from appliance.media.track import Kind, Track
+from appliance.net.media_file import MediaFile
 from appliance.services.hls.formats import Form
 from appliance.services.hls.live_playlist import LivePlaylist, Numbering
 from appliance.services.hls.segmenter import Segmenter
@@ -106,6 +107,12 @@ class Feed:
         if not self.playlist.segments:
             raise self.error or StreamNotFound(f"{self.stream.name} has ended")
         return True
+
+    def find(self, leaf: str, query: str) -> MediaFile | None:
+        """The file of this name; `query` goes behind the names in the playlist."""
+        if leaf == self.form.playlist_name:
+            return self.playlist.file(query) if self.playlist.segments else None
+        return self.playlist.find(leaf)
 
     def render_multivariant(self, base: str, query: str) -> str:
         """The playlist above this one; `base` and `query` go around the media playlist's name."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -18,6 +19,7 @@ from appliance.net.http import HttpError, Request
 from appliance.net.http_response import refusal
 from appliance.net.media_file import MediaFile
 from appliance.net.media_response import MediaResponse
+from appliance.net.shortcut import Shortcut
 from appliance.services.contract import Context, StreamSettings
 from appliance.services.hls.feed import Feed
 from appliance.services.hls.formats import FORMS, Form
@@ -39,6 +41,7 @@ MAX_WAITERS = 256  # per feed; against a crowd that waits for a stream that has 
 MAX_NUMBERINGS = 256  # against publishers of ever new names
 
 Key = tuple[str, HlsFormat]
+Find = Callable[[bytes], MediaFile | None]
 
 
 class Hls:
@@ -93,7 +96,8 @@ class Hls:
         text = feed.render_multivariant(base, _query(token))
         cache = "no-store" if token else "no-cache"
         file = MediaFile(PLAYLIST_TYPE, (text.encode(),), cache_control=cache)
-        return self._respond(request, name, file, token, fresh)
+        self._count(request, name, token, file)
+        return MediaResponse(file, extra=self._cookie(request, name, token) if fresh else "")
 
     async def _get_child(self, request: Request) -> web.StreamResponse:
         """A media playlist, a segment or an initialisation section."""
@@ -104,16 +108,24 @@ class Hls:
         if form is None:
             self._hub.find(name)
             return _gone()
+        feed = self.feeds.get((name, form.format))
         if leaf == form.playlist_name:
             feed = self._find_feed(name, form)
             if not await self._wait_ready(feed):
                 return _not_yet(name)
-            file = feed.playlist.file(_query(token))
-            return self._respond(request, name, file, token, fresh)
-        found = self._find_file(name, form, leaf)
-        if found is None:
+        elif feed is None:
+            self._hub.find(name)
             return _gone()
-        return self._respond(request, name, found, token, fresh, is_media=True)
+        feed.last_request_us = self._clock.monotonic_us()
+        query = _query(token)
+        file = feed.find(leaf, query)
+        if file is None:
+            return _gone()
+        asker = self._count(request, name, token, file)
+        if fresh:
+            return MediaResponse(file, extra=self._cookie(request, name, token))
+        again = Shortcut(f"{folder}/", query, self._find_again(feed, asker, query))
+        return MediaResponse(file, shortcut=again)
 
     def _asked_format(self, request: Request) -> HlsFormat:
         asked = request.query.get("format") if request.raw_query else None
@@ -124,26 +136,33 @@ class Hls:
         except ValueError:
             raise HttpError(400, "format is fmp4 or ts") from None
 
-    def _respond(
-        self,
-        request: Request,
-        name: str,
-        file: MediaFile,
-        token: str,
-        fresh: bool,
-        *,
-        is_media: bool = False,
-    ) -> web.StreamResponse:
-        now_us = self._clock.monotonic_us()
+    def _count(self, request: Request, name: str, token: str, file: MediaFile) -> Asker:
+        """Sees whoever asks. Raises: AuthError if the operator ended their watching."""
         user_agent = request.headers.get("User-Agent", "")
         key = token or (request.peer_ip, hash(user_agent))
-        viewer = self.viewers.see(name, Asker(key, request.peer_ip, user_agent, f"/{name}"), now_us)
+        asker = Asker(key, request.peer_ip, user_agent, f"/{name}")
+        viewer = self.viewers.see(name, asker)
         if viewer.kicked:
             raise AuthError("ended by the operator", challenge=False)
-        viewer.media_files += is_media
-        if viewer.session is not None:
-            viewer.session.sent.add(file.size_bytes, now_us)
-        return MediaResponse(file, extra=self._cookie(request, name, token) if fresh else "")
+        viewer.count(file.size_bytes)
+        return asker
+
+    def _find_again(self, feed: Feed, asker: Asker, query: str) -> Find:
+        """What a connection may have without another look at who asks (net/shortcut.py)."""
+        name, settings = feed.stream.name, self.settings
+
+        def find(leaf: bytes) -> MediaFile | None:
+            file = feed.find(leaf.decode("latin-1"), query)
+            if file is None or feed.over_since_us is not None or settings is not self.settings:
+                return None
+            viewer = self.viewers.see(name, asker)
+            if viewer.kicked:
+                return None
+            feed.last_request_us = viewer.seen_us
+            viewer.count(file.size_bytes)
+            return file
+
+        return find
 
     # -- who may -------------------------------------------------------------------------------
 
@@ -183,7 +202,6 @@ class Hls:
             stream is not None and (feed.over_since_us is not None or feed.stream is not stream)
         ):
             feed = self._make_feed((name, form.format), form)
-        feed.last_request_us = self._clock.monotonic_us()
         return feed
 
     def _make_feed(self, key: Key, form: Form) -> Feed:
@@ -202,14 +220,6 @@ class Hls:
         feed = self.feeds.pop(key, None)
         if feed is not None and feed.task is not None:
             feed.task.cancel()
-
-    def _find_file(self, name: str, form: Form, leaf: str) -> MediaFile | None:
-        feed = self.feeds.get((name, form.format))
-        if feed is None:
-            self._hub.find(name)
-            return None
-        feed.last_request_us = self._clock.monotonic_us()
-        return feed.playlist.find(leaf)
 
     async def _wait_ready(self, feed: Feed) -> bool:
         if feed.waiters >= MAX_WAITERS:

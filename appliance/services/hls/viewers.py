@@ -32,7 +32,13 @@ class Viewer:
     session: Session | None
     seen_us: int
     kicked: bool = False
-    media_files: int = 0
+    files: int = 0
+
+    def count(self, size_bytes: int) -> None:
+        """A file was sent to it."""
+        self.files += 1
+        if self.session is not None:
+            self.session.sent.add(size_bytes, self.seen_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,9 @@ class Viewers:
     def count(self, stream: str) -> int:
         return len(self._by_stream.get(stream, ()))
 
-    def see(self, stream: str, asker: Asker, now_us: int) -> Viewer:
+    def see(self, stream: str, asker: Asker) -> Viewer:
         """The row of whoever asks, made if it is new; the least recently seen make room."""
+        now_us = self._clock.monotonic_us()
         viewer = self._all.get((stream, asker.key))
         if viewer is None:
             viewer = self._admit(stream, asker, now_us)
@@ -116,10 +123,8 @@ class Viewers:
         if session is None:
             return
         self._sessions.close(session)
-        if viewer.media_files > 1:  # one-shot requests are not worth a line each
-            session.log.info(
-                "%s: %d segments, %d bytes", why, viewer.media_files, session.sent.total_bytes
-            )
+        if viewer.files > 2:  # one-shot requests are not worth a line each
+            session.log.info("%s: %d files, %d bytes", why, viewer.files, session.sent.total_bytes)
 
     def _forget(self, viewer: Viewer, why: str = "gone") -> None:
         self._all.pop((viewer.stream, viewer.key), None)
