@@ -1,0 +1,350 @@
+"""The one TCP pump: bytes between a socket and a sans-IO core, for servers and clients.
+
+A session is written as a loop over batches of events; the pump owns what all of them need:
+deadlines, back-pressure, bounds on what is neither handled nor sent, and quiet ends.
+
+    async with connection:
+        async for events in connection:
+            for event in events: ...
+            connection.flush()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, Protocol, TypeVar
+
+from appliance.errors import PeerError
+
+Event = TypeVar("Event")
+
+TCP_INFO_BYTES = 128
+BYTES_ACKED = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info, since Linux 4.1
+DEAD_PEER_MS = 20_000  # TCP_USER_TIMEOUT: sent, never acknowledged, nobody there
+
+
+class ByteCore(Protocol[Event]):
+    """A protocol without its socket; either role."""
+
+    def receive(self, data: bytes) -> list[Event]:
+        """What these bytes complete. Raises: PeerError."""
+        ...
+
+    def receive_eof(self) -> list[Event]:
+        """The peer sends no more. Raises: PeerError if it stopped within something."""
+        ...
+
+    def take_output(self) -> bytes:
+        """What is to be sent since the last call; may be empty."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TcpLimits:
+    """What a peer may take of us; seconds and bytes.
+
+    deadline_s: from connecting until the session calls `established`: slow handshakes.
+    idle_s: without a byte from the peer, once established; None for peers that only listen.
+    stall_s: without the peer acknowledging any of what waits to be sent.
+    unhandled_bytes: received and not yet taken by the session; beyond, reading pauses.
+    unsent_bytes: in our buffer; a peer that makes us answer and never reads.
+    """
+
+    deadline_s: float = 10.0
+    idle_s: float | None = 60.0
+    stall_s: float = 10.0
+    unhandled_bytes: int = 256 << 10
+    unsent_bytes: int = 1 << 20
+
+
+class TcpConnection(asyncio.Protocol, Generic[Event]):
+    """One connection and its core. Iterating yields batches of events and ends with the peer.
+
+    Iteration raises PeerError for what the core refuses and for limits, OSError for the network.
+    """
+
+    def __init__(
+        self, core: ByteCore[Event], limits: TcpLimits, *, peer_ip: str = "", is_tls: bool = False
+    ) -> None:
+        self.core = core
+        self.limits = limits
+        self.peer_ip = peer_ip
+        self.is_tls = is_tls
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._events: list[Event] = []  # bounded by unhandled_bytes
+        self._unhandled_bytes = 0
+        self._error: Exception | None = None
+        self._ended = False
+        self._wake: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._lost = self._loop.create_future()
+        self._reading = True
+        self._writing = True
+        self._established = False
+        self._since_s = self._loop.time()  # connected, or last heard of
+        self._stalled_since_s: float | None = None
+        self._acked = -1
+        self._ticker: asyncio.TimerHandle | None = None
+
+    # -- the session's side --------------------------------------------------------------------
+
+    async def __aenter__(self) -> TcpConnection[Event]:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """A session that ends well has its last words sent, within the stall limit."""
+        if error is not None:
+            self.abort()
+        await self.close()
+
+    async def __aiter__(self) -> AsyncIterator[list[Event]]:
+        while True:
+            if self._events:
+                events, self._events = self._events, []
+                self._unhandled_bytes = 0
+                self._steer_reading()
+                yield events
+            elif self._error is not None:
+                raise self._error
+            elif self._ended:
+                return
+            else:
+                self._wake = self._loop.create_future()
+                await self._wake
+
+    def established(self) -> None:
+        """The handshake (and login) is over: from now on the idle limit holds."""
+        self._established = True
+        self._since_s = self._loop.time()
+
+    def flush(self) -> None:
+        """Send what the core has to say."""
+        data = self.core.take_output()
+        if data:
+            self.write(data)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Send bytes past the core. After the connection's end they vanish."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self.sent_bytes += len(data)
+        transport.write(data)
+        if transport.get_write_buffer_size() > self.limits.unsent_bytes:
+            self._fail(PeerError("the peer does not read our answers"))
+
+    async def drain(self) -> None:
+        """Wait while the socket is full; the stall limit ends it. Raises: PeerError, OSError."""
+        while not self._writing and self._error is None and not self._lost.done():
+            if self._writable is None or self._writable.done():
+                self._writable = self._loop.create_future()
+            await asyncio.shield(self._writable)
+        if self._error is not None:
+            raise self._error
+
+    def abort(self) -> None:
+        """End now, whatever is still to be sent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def close(self) -> None:
+        """Send what is left within the stall limit, then end; safe to call again."""
+        if self._transport is None:
+            return
+        if self._error is None and not self._transport.is_closing():
+            self.flush()
+        self._transport.close()
+        await asyncio.wait([self._lost], timeout=self.limits.stall_s)
+        if not self._lost.done():
+            self._transport.abort()
+            await asyncio.wait([self._lost])
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The socket of a plain connection, for the fan-out; None with TLS or after the end."""
+        if self._transport is None or self.is_tls:
+            return None
+        found: socket.socket | None = self._transport.get_extra_info("socket")
+        return found
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._transport
+
+    # -- asyncio's side ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        set_options(transport.get_extra_info("socket"))
+        self._since_s = self._loop.time()
+        self._tick()
+
+    def data_received(self, data: bytes) -> None:
+        self.received_bytes += len(data)
+        if self._established:
+            self._since_s = self._loop.time()
+        if self._error is not None or self._ended:
+            return
+        try:
+            events = self.core.receive(data)
+        except PeerError as error:
+            self._fail(error)
+            return
+        if events:
+            self._events += events
+            self._unhandled_bytes += len(data)
+            self._steer_reading()
+            self._rouse()
+        self.flush()
+
+    def eof_received(self) -> bool:
+        """The peer may still read: the session says its last words and closes."""
+        if self._error is None and not self._ended:
+            try:
+                self._events += self.core.receive_eof()
+            except PeerError as error:
+                self._error = error
+            self._ended = True
+            self._rouse()
+        return not self.is_tls
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        if self._error is None and isinstance(exc, OSError):
+            self._error = exc
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if not self._lost.done():
+            self._lost.set_result(None)
+        self._rouse()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """A peer that does not read its answers is not read either."""
+        self._writing = False
+        self._steer_reading()
+
+    def resume_writing(self) -> None:
+        self._writing = True
+        self._steer_reading()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    # -- limits --------------------------------------------------------------------------------
+
+    def _steer_reading(self) -> None:
+        transport = self._transport
+        wanted = self._writing and self._unhandled_bytes <= self.limits.unhandled_bytes
+        if wanted == self._reading or transport is None or transport.is_closing():
+            return
+        self._reading = wanted
+        if wanted:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    def _tick(self) -> None:
+        """A few times per limit; nothing is timed per byte."""
+        limits = self.limits
+        shortest_s = min(limits.deadline_s, limits.stall_s, limits.idle_s or limits.stall_s)
+        self._ticker = self._loop.call_later(min(2.5, shortest_s / 4), self._tick)
+        reason = self._overdue(self._loop.time())
+        if reason is not None:
+            self._fail(PeerError(reason))
+
+    def _overdue(self, now_s: float) -> str | None:
+        limits = self.limits
+        quiet_s = now_s - self._since_s
+        if not self._established:
+            if quiet_s >= limits.deadline_s:
+                return "handshake too slow"
+        elif limits.idle_s is not None and quiet_s >= limits.idle_s and self._reading:
+            return "nothing received for too long"
+        transport = self._transport
+        if transport is None or not transport.get_write_buffer_size():
+            self._stalled_since_s = None
+            return None
+        acked = bytes_acked(transport.get_extra_info("socket"))
+        if self._stalled_since_s is None or acked != self._acked:
+            self._acked, self._stalled_since_s = acked, now_s
+        return "peer stopped reading" if now_s - self._stalled_since_s >= limits.stall_s else None
+
+    def _fail(self, error: Exception) -> None:
+        """The core may have a last word (an error reply): it is sent if the socket takes it."""
+        if self._error is None:
+            self._error = error
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            if not transport.get_write_buffer_size():
+                transport.write(self.core.take_output())
+            if transport.get_write_buffer_size():
+                transport.abort()
+            else:
+                transport.close()
+        self._rouse()
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+def set_options(sock: socket.socket) -> None:
+    """No Nagle (sessions talk in small messages), and dead peers are noticed."""
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
+    except OSError:
+        return  # reset already, or not TCP
+
+
+def bytes_acked(sock: socket.socket) -> int:
+    """How much of what was sent the peer has confirmed: the one true sign of progress."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+    except OSError:
+        return -1
+    return int.from_bytes(info[BYTES_ACKED], sys.byteorder)
+
+
+async def connect_tcp(
+    host: str,
+    port: int,
+    core: ByteCore[Event],
+    limits: TcpLimits | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+) -> TcpConnection[Event]:
+    """A client's connection; the core's first words are sent.
+
+    All addresses of the name are tried. Raises: OSError (ssl.SSLError too), TimeoutError after
+    `limits.deadline_s`.
+    """
+    limits = limits or TcpLimits()
+    connection = TcpConnection(core, limits, peer_ip=host, is_tls=tls is not None)
+    async with asyncio.timeout(limits.deadline_s):
+        await asyncio.get_running_loop().create_connection(
+            lambda: connection,
+            host,
+            port,
+            ssl=tls,
+            server_hostname=host if tls else None,
+            happy_eyeballs_delay=0.25,
+        )
+    connection.flush()
+    return connection
