@@ -6,7 +6,7 @@ import math
 import struct
 
 import pytest
-from mutation import assert_only_peer_error
+from mutation import assert_only_peer_error, corpus
 
 from appliance.errors import MisuseError, PeerError
 from appliance.media.amf0 import (
@@ -139,9 +139,8 @@ def test_amf0_what_it_cannot_say_is_our_mistake(value: Value) -> None:
 
 
 def test_amf0_mutated_messages_raise_only_peer_error() -> None:
-    corpus = [hexed(data) for data, _ in TABLE + TOLERATED]
-    corpus.append(encode("connect", 1, {"app": "live", "tcUrl": "rtmp://h/live", "caps": [1, 2]}))
-    assert_only_peer_error(decode, corpus)
+    seeds = [hexed(data) for data, _ in TABLE + TOLERATED]
+    assert_only_peer_error(decode, seeds + corpus("amf0"))
 
 
 def test_amf0_what_was_read_is_written_to_the_same_values() -> None:
