@@ -79,10 +79,13 @@ class ApplianceProcess:
         found = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in found.split()]
 
-    def wait_line(self, pattern: str, timeout_s: float = 30) -> re.Match[str]:
-        """The first log line, past or to come, in which the pattern is found."""
+    def wait_line(self, pattern: str, timeout_s: float = 30, *, since: int = 0) -> re.Match[str]:
+        """The first log line, past or to come, in which the pattern is found.
+
+        since: how many lines to leave out; `len(process.lines)` means only those to come.
+        """
         deadline_s = time.monotonic() + timeout_s
-        seen = 0
+        seen = since
         with self._told:
             while True:
                 for line in self.lines[seen:]:

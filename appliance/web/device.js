@@ -69,7 +69,7 @@ class Card {
 
   // Ages grow between the answers, and go on growing when the device stops answering.
   showAge() {
-    const extra_ms = feed.since_ms();
+    const extra_ms = feed.overdue_ms();
     this.node.dataset.health = health(this.stream, extra_ms);
     setText(this.pill, healthWord(this.stream, extra_ms));
     setFigures(this.list, figures(this.stream, extra_ms));

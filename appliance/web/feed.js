@@ -3,22 +3,32 @@
 const INTERVAL_MS = 2000;
 const LOCKED_INTERVAL_MS = 10000;
 const TIMEOUT_MS = 6000;
-const KEY = 'porthole-key';
+const SLACK_MS = 1000; // of an answer on its way
+const STORE = 'porthole-credentials';
+const NOBODY = { user: '', secret: '' };
 
 function stored() {
   try {
-    return sessionStorage.getItem(KEY) || '';
+    return JSON.parse(sessionStorage.getItem(STORE)) || NOBODY;
   } catch (error) {
-    return '';
+    return NOBODY;
   }
+}
+
+// RFC 7617 with UTF-8, RFC 6750.
+function authorization({ user, secret }) {
+  if (!secret) return {};
+  if (!user) return { Authorization: `Bearer ${secret}` };
+  const bytes = new TextEncoder().encode(`${user}:${secret}`);
+  return { Authorization: `Basic ${btoa(String.fromCharCode(...bytes))}` };
 }
 
 // Answers come as `onAnswer({state, streams, …})` with state ok, locked, refused or unreachable.
 export class Feed {
   constructor(onAnswer) {
     this.onAnswer = onAnswer;
-    this.key = stored();
-    this.wrong = false; // the last key given was refused
+    this.credentials = stored(); // a key, or a user and a password; gone with the window
+    this.wrong = false; // the last ones given were refused
     this.last = null; // the last good answer
     this.answeredAt = 0; // performance.now() of it
     this._offset_ms = 0; // the device's clock minus ours
@@ -36,13 +46,15 @@ export class Feed {
     return this.last ? Date.now() + this._offset_ms : null;
   }
 
-  // How much older every age is than the last answer said.
-  since_ms() {
-    return this.last ? Math.max(0, performance.now() - this.answeredAt) : 0;
+  // How much older every age is than the last answer said, once the next one is overdue: between
+  // two answers in time nothing is known to be late.
+  overdue_ms() {
+    if (!this.last) return 0;
+    return Math.max(0, performance.now() - this.answeredAt - INTERVAL_MS - SLACK_MS);
   }
 
-  setKey(key) {
-    this.key = key.trim();
+  setCredentials(user, secret) {
+    this.credentials = { user: user.trim(), secret: secret.trim() };
     this.wrong = false;
     this._store();
     this.refresh();
@@ -50,15 +62,18 @@ export class Feed {
 
   _store() {
     try {
-      sessionStorage.setItem(KEY, this.key);
+      sessionStorage.setItem(STORE, JSON.stringify(this.credentials));
     } catch (error) {
-      // Storage is off: the key lives as long as the page.
+      // Storage is off: they live as long as the page.
     }
   }
 
-  // A media address with the key, if there is one; the device answers with its own token.
-  withKey(path) {
-    return this.key ? `${path}?key=${encodeURIComponent(this.key)}` : path;
+  // A media address as native players need it; the device answers with a token of its own.
+  withCredentials(path) {
+    const { user, secret } = this.credentials;
+    if (!secret) return path;
+    const query = user ? { user, password: secret } : { key: secret };
+    return `${path}?${new URLSearchParams(query)}`;
   }
 
   async refresh() {
@@ -66,7 +81,7 @@ export class Feed {
     this._again = this._busy;
     if (document.hidden || this._busy) return;
     this._busy = true;
-    const answer = await this._ask(this.key);
+    const answer = await this._ask(this.credentials);
     this._busy = false;
     clearTimeout(this._timer);
     if (this._again) {
@@ -78,16 +93,16 @@ export class Feed {
     this.onAnswer(answer);
   }
 
-  async _ask(key) {
+  async _ask(credentials) {
     const abort = new AbortController();
     const deadline = setTimeout(() => abort.abort(), TIMEOUT_MS);
-    const headers = key ? { Authorization: `Bearer ${key}` } : {};
+    const headers = authorization(credentials);
     const sent = performance.now();
     try {
       const response = await fetch('/web/streams.json', {
         headers, signal: abort.signal, cache: 'no-store', credentials: 'same-origin',
       });
-      if (response.status === 401) return this._lock(key);
+      if (response.status === 401) return this._lock(credentials);
       if (response.status === 403) return { state: 'refused', reason: (await response.json()).error };
       if (!response.ok) return { state: 'unreachable' };
       const answer = await response.json();
@@ -102,11 +117,11 @@ export class Feed {
     }
   }
 
-  // A wrong key is shown once and forgotten: every further try would count as another guess.
-  _lock(key) {
-    if (key && key === this.key) {
+  // Wrong ones are shown once and forgotten: every further try would count as another guess.
+  _lock(credentials) {
+    if (credentials.secret && credentials === this.credentials) {
       this.wrong = true;
-      this.key = '';
+      this.credentials = NOBODY;
       this._store();
     }
     return { state: 'locked' };

@@ -1,22 +1,23 @@
-// Asks for the key of a device that does not let everybody watch.
+// Asks for the key, or the user and password, of a device that does not let everybody watch.
 
 import { el } from './dom.js';
 
 export function keyNote(feed) {
-  const input = el('input', {
-    type: 'password', name: 'key', autocomplete: 'off', spellcheck: 'false', autocapitalize: 'off',
-    'aria-label': 'Key', placeholder: 'Key', required: true,
+  const plain = { autocomplete: 'off', spellcheck: 'false', autocapitalize: 'off' };
+  const user = el('input', { ...plain, name: 'user', 'aria-label': 'User', placeholder: 'User, if you have one' });
+  const secret = el('input', {
+    ...plain, type: 'password', name: 'secret', 'aria-label': 'Key or password', placeholder: 'Key or password', required: true,
   });
-  const form = el('form', { class: 'key' }, input, el('button', { class: 'first' }, 'Watch'));
-  if (feed.wrong) form.append(el('p', { class: 'wrong', role: 'alert' }, 'That key does not open anything here.'));
+  const form = el('form', { class: 'key' }, secret, user, el('button', { class: 'first' }, 'Watch'));
+  if (feed.wrong) form.append(el('p', { class: 'wrong', role: 'alert' }, 'That opens nothing here.'));
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    feed.setKey(input.value);
+    feed.setCredentials(user.value, secret.value);
   });
   return el('div', { class: 'note' },
     el('h2', {}, 'A key is needed'),
-    el('p', {}, 'Whoever runs this device has it; porthole user makes new ones. '
-      + 'It is kept until this window closes.'),
+    el('p', {}, 'Whoever runs this device has one, or makes one with ', el('code', {}, 'porthole user add'),
+      '. It is kept until this window closes.'),
     form);
 }
 
@@ -25,5 +26,5 @@ export function refusedNote(feed, reason) {
   return el('div', { class: 'note' },
     el('h2', {}, 'Not from here'),
     el('p', {}, `This device says: ${reason}. Ask whoever runs it, or open this page from its own network.`),
-    feed.key ? el('button', { type: 'button', onclick: () => feed.setKey('') }, 'Use another key') : null);
+    feed.credentials.secret ? el('button', { type: 'button', onclick: () => feed.setCredentials('', '') }, 'Use another key') : null);
 }

@@ -51,7 +51,7 @@ function libraryConfig(preview) {
     liveDurationInfinity: true,
     lowLatencyMode: true,
     backBufferLength: preview ? 2 : 15,
-    liveSyncDurationCount: 2, // target durations; a LAN needs no third one in reserve
+    liveSyncDurationCount: 2.5, // target durations: half a segment in reserve for Wi-Fi
     liveMaxLatencyDurationCount: 6,
     maxLiveSyncPlaybackRate: 1.08,
   };

@@ -24,7 +24,7 @@ let stillSince = 0;
 const feed = new Feed(onAnswer);
 const playback = new Playback(video, {
   engine,
-  url: () => feed.withKey(hlsPath),
+  url: () => feed.withCredentials(hlsPath),
   now: () => feed.now(),
   onChange: onPlayback,
 });
@@ -33,6 +33,7 @@ const controls = bindControls({ stage, video, playback });
 // -- what the device says ----------------------------------------------------------------------
 
 function onAnswer(answer) {
+  const isBack = answerState === 'unreachable';
   answerState = answer.state;
   if (answer.state === 'ok') {
     watchForUpdate(answer.page);
@@ -41,7 +42,7 @@ function onAnswer(answer) {
     const playable = stream && (stream.online || stream.on_demand);
     if (playable && playback.state === 'idle') playback.start();
     else if (playback.state === 'locked') playback.retryNow();
-    else if (stream && stream.online && !(before && before.online)) playback.retryNow();
+    else if (stream && stream.online && (isBack || !before || !before.online)) playback.retryNow();
     controls.setSound(Boolean(stream && stream.audio));
     showAddresses(answer.address);
   }
@@ -140,7 +141,7 @@ function showBadge() {
   if (behind) text += behind.exact ? ` · ${latency(behind.ms)} behind` : ` · ${latency(behind.ms)} from the edge`;
   let state = playing ? 'good' : 'late';
   if (playing && behind && behind.ms > 15000) state = 'late';
-  if (stream && health(stream, feed.since_ms()) === 'bad') state = 'bad';
+  if (stream && health(stream, feed.overdue_ms()) === 'bad') state = 'bad';
   const headline = at('headline');
   headline.dataset.health = badge.dataset.health = state;
   setText(badge, text);
@@ -150,7 +151,7 @@ function showBadge() {
 
 function showFigures() {
   const list = at('figures');
-  const extra_ms = feed.since_ms();
+  const extra_ms = feed.overdue_ms();
   const rows = stream ? figures(stream, extra_ms) : [];
   if (stream && stream.audio) rows.push(['Sound', sound(stream.audio)]);
   list.dataset.health = stream ? health(stream, extra_ms) : 'idle';

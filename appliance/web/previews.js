@@ -26,7 +26,7 @@ export class Previews {
     video.dataset.name = stream.name;
     const playback = new Playback(video, {
       engine: this._engine,
-      url: () => this._feed.withKey(stream.urls.hls),
+      url: () => this._feed.withCredentials(stream.urls.hls),
       preview: this._engine === HLSJS,
       onChange: () => this._onChange(stream.name),
     });
