@@ -21,6 +21,7 @@ from appliance.services.hls.settings import Settings
 log = logging.getLogger(__name__)
 
 READ_ALL_US = 3_600_000_000  # a feed never jumps to the newest key: it wants the past, in order
+READ_US = 3_000_000  # what is read lies in segments; kept against a loop that stands still
 
 
 class Feed:
@@ -41,6 +42,7 @@ class Feed:
         self.over_since_us: int | None = None
         self.waiters = 0
         self.task: asyncio.Task[None] | None = None
+        self._playlist_name = form.playlist_name
         self._segmenter = Segmenter(settings.segment_us)
         self._changed = Signal()
 
@@ -76,6 +78,8 @@ class Feed:
                     self.playlist.add(cut, self.stream.anchor)
             if any(cuts):
                 self._changed.fire()
+            if self.form.is_ours_alone:
+                rendition.ring.max_duration_us = READ_US
 
     def _finish(self) -> None:
         cut = self._segmenter.flush()
@@ -110,7 +114,7 @@ class Feed:
 
     def find(self, leaf: str, query: str) -> MediaFile | None:
         """The file of this name; `query` goes behind the names in the playlist."""
-        if leaf == self.form.playlist_name:
+        if leaf == self._playlist_name:
             return self.playlist.file(query) if self.playlist.segments else None
         return self.playlist.find(leaf)
 
@@ -122,7 +126,7 @@ class Feed:
             f"{base}{self.form.playlist_name}{query}",
             self.playlist.peak_bps,
             self.playlist.average_bps,
-            [track.config.rfc6381 for track in carried],
+            list(dict.fromkeys(track.config.rfc6381 for track in carried)),
             None if video is None else _resolution(video),
             None if video is None else self._frame_rate_hz(video),
         )

@@ -9,13 +9,16 @@ from appliance.containers.fmp4_muxer import Fmp4Muxer
 from appliance.containers.fmp4_muxer import carried_tracks as carried_by_fmp4
 from appliance.containers.mpegts_muxer import MpegTsMuxer
 from appliance.hub.rendition import Muxer
-from appliance.media.track import Track
+from appliance.media.track import Codec, Track
 from appliance.services.hls.settings import HlsFormat
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """rendition: the name under which the hub shares the muxed chunks with other services."""
+    """rendition: the name under which the hub shares the muxed chunks with other services.
+
+    is_ours_alone: nobody else reads its chunks, so they need not be kept for joining viewers.
+    """
 
     format: HlsFormat
     rendition: str
@@ -23,6 +26,7 @@ class Form:
     carried_tracks: Callable[[Sequence[Track]], Sequence[Track]]
     suffix: str
     content_type: str
+    is_ours_alone: bool
 
     @property
     def playlist_name(self) -> str:
@@ -35,7 +39,17 @@ class Form:
         return f"{self.format}-init-{digest}.mp4"
 
 
+def _carried_by_ts(tracks: Sequence[Track]) -> tuple[Track, ...]:
+    """What `MpegTsMuxer` keeps of these: one video track and all audio that it knows."""
+    video = [track for track in tracks if track.codec in {Codec.H264, Codec.H265}][:1]
+    return (*video, *(track for track in tracks if track.codec in {Codec.AAC, Codec.OPUS}))
+
+
 FORMS = {
-    HlsFormat.FMP4: Form(HlsFormat.FMP4, "fmp4", Fmp4Muxer, carried_by_fmp4, ".m4s", "video/mp4"),
-    HlsFormat.TS: Form(HlsFormat.TS, "mpegts", MpegTsMuxer, tuple, ".ts", "video/mp2t"),
+    HlsFormat.FMP4: Form(
+        HlsFormat.FMP4, "fmp4", Fmp4Muxer, carried_by_fmp4, ".m4s", "video/mp4", True
+    ),
+    HlsFormat.TS: Form(
+        HlsFormat.TS, "mpegts", MpegTsMuxer, _carried_by_ts, ".ts", "video/mp2t", False
+    ),
 }

@@ -22,6 +22,12 @@ class Settings:
     format: what viewers get who do not ask for one with ``?format=``.
     """
 
-    segment_us: int = field(default=2_000_000, metadata={"key": "segment", "unit": "duration"})
-    window_us: int = field(default=20_000_000, metadata={"key": "window", "unit": "duration"})
+    segment_us: int = field(
+        default=2_000_000,
+        metadata={"key": "segment", "unit": "duration", "min": 200_000, "max": 60_000_000},
+    )
+    window_us: int = field(
+        default=20_000_000,
+        metadata={"key": "window", "unit": "duration", "min": 1_000_000, "max": 3_600_000_000},
+    )
     format: HlsFormat = HlsFormat.FMP4
