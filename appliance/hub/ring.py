@@ -2,7 +2,8 @@
 
 Items are addressed by a sequence number that only grows; `first` is that of the oldest item still
 held. Publishing appends in O(1) and evicts to the bound, so memory is bounded per stream whatever
-viewers do.
+viewers do. What is older than `keep_us` goes as soon as no joiner needs it, that is when a newer
+key is there; what is older than `max_duration_us`, or more than `max_bytes`, goes in any case.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Ring(Generic[T]):
         "closed",
         "first",
         "items",
+        "keep_us",
         "keys",
         "max_bytes",
         "max_duration_us",
@@ -42,9 +44,10 @@ class Ring(Generic[T]):
         "size_bytes",
     )
 
-    def __init__(self, *, max_bytes: int, max_duration_us: int) -> None:
+    def __init__(self, *, max_bytes: int, max_duration_us: int, keep_us: int | None = None) -> None:
         self.max_bytes = max_bytes
         self.max_duration_us = max_duration_us
+        self.keep_us = max_duration_us if keep_us is None else keep_us
         self.first = 0
         self.items: deque[T] = deque()
         self.keys: deque[int] = deque()
@@ -62,12 +65,17 @@ class Ring(Generic[T]):
             self.keys.append(self.next)
         self.items.append(item)
         self.size_bytes += item.size_bytes
-        oldest_us = item.dts_us - self.max_duration_us
-        while len(self.items) > 1 and (
-            self.size_bytes > self.max_bytes or self.items[0].dts_us < oldest_us
-        ):
+        while len(self.items) > 1 and self._has_too_much(item.dts_us):
             self._evict()
         self.signal.fire()
+
+    def _has_too_much(self, now_us: int) -> bool:
+        age_us = now_us - self.items[0].dts_us
+        return (
+            self.size_bytes > self.max_bytes
+            or age_us > self.max_duration_us
+            or (age_us > self.keep_us and bool(self.keys) and self.keys[-1] > self.first)
+        )
 
     def _evict(self) -> None:
         self.size_bytes -= self.items.popleft().size_bytes

@@ -34,8 +34,10 @@ class Limits:
     max_unit_bytes: int = 4 << 20  # an access unit whose end never comes
     units_bytes: int = 8 << 20  # a stream of any bitrate and keyframe interval
     units_us: int = 12_000_000  # a stream of any bitrate and keyframe interval
+    units_keep_us: int = 8_000_000  # the past of a new rendition: three HLS segments of 2 s
     rendition_bytes: int = 8 << 20
     rendition_us: int = 12_000_000
+    rendition_keep_us: int = 4_000_000  # a cursor's lag before it jumps, and some more
     max_renditions: int = 16  # requests for ever new forms of one stream
     rendition_grace_us: int = 30_000_000  # how long an unwatched rendition is kept
     linger_us: int = 10_000_000  # how long viewers wait for a publisher that left
@@ -65,7 +67,9 @@ class Stream:
         self.permanent = permanent
         self.tracks: tuple[Track, ...] = ()
         self.units: Ring[AccessUnit] = Ring(
-            max_bytes=limits.units_bytes, max_duration_us=limits.units_us
+            max_bytes=limits.units_bytes,
+            max_duration_us=limits.units_us,
+            keep_us=limits.units_keep_us,
         )
         self.renditions: dict[str, Rendition] = {}
         self.publisher: Publisher | None = None
@@ -175,6 +179,8 @@ class Stream:
         if first_key is not None:
             for unit in self.units.since(first_key):
                 rendition.feed(unit)
+        # From the next unit on; whoever asked for the rendition takes the past before that.
+        rendition.ring.keep_us = self.limits.rendition_keep_us
         self.renditions[name] = rendition
         return rendition
 

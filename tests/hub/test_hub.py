@@ -291,6 +291,20 @@ def test_names_that_are_none_are_refused_at_every_door_of_the_hub(name: str) -> 
     assert not hub.streams
 
 
-@pytest.mark.parametrize("name", ["live/camera", "239.1.1.1:1234", "a/b/c/d", "x" * 128, "CON", "_-"])
+@pytest.mark.parametrize(
+    "name", ["live/camera", "239.1.1.1:1234", "a/b/c/d", "x" * 128, "CON", "_-"]
+)
 def test_names_that_occur_are_taken(name: str) -> None:
     assert hub_with().declare(name).name == name
+
+
+def test_rendition_made_late_gives_its_whole_past_to_who_asked_and_then_keeps_less() -> None:
+    hub = hub_with(rendition_keep_us=100_000)
+    publisher = hub.publish("live/cam", "rtmp#1", stamped=True)
+    publisher.describe([VIDEO])
+    for i in range(100):
+        publisher.write(unit(i * 40_000, key=i % 25 == 0))
+    rendition = hub.find("live/cam").rendition("echo", EchoMuxer)
+    assert len(rendition.subscribe(Start.FIRST_KEY).take()) == 100
+    publisher.write(unit(4_000_000, key=True))
+    assert len(rendition.ring.items) == 3

@@ -36,6 +36,19 @@ def test_ring_over_its_duration_evicts_but_never_the_newest() -> None:
     assert len(ring.items) == 1
 
 
+def test_ring_keeps_the_newest_key_beyond_what_it_keeps_of_the_past() -> None:
+    ring: Ring[Chunk] = Ring(max_bytes=10**6, max_duration_us=1_000_000, keep_us=200_000)
+    for i in range(11):
+        ring.append(chunk(i * 40_000, key=i == 0))
+    assert ring.first == 0
+    ring.append(chunk(11 * 40_000, key=True))
+    assert (ring.first, ring.last_key()) == (6, 11)
+    for i in range(12, 60):
+        ring.append(chunk(i * 40_000))
+    assert ring.last_key() is None
+    assert len(ring.items) == 26
+
+
 def test_ring_with_one_item_larger_than_its_bound_holds_just_that() -> None:
     ring = ring_of(0, count=3)
     ring.append(chunk(10**6, key=True, data=b"x" * 20_000))
