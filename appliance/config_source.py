@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from appliance.config_values import nearest
 from appliance.errors import ConfigError
 
-# What `av:` may open over the network. libav knows more (concat, subfile, pipe, data …), most of
-# which read local files or wrap other protocols; see hostile playlists such as CVE-2016-1897.
+# What `av:` opens. libav knows more (concat, subfile, pipe, data …), most of which read local
+# files or wrap other protocols; see playlists such as that of CVE-2016-1897.
 AV_SCHEMES = frozenset(
-    {"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "tls", "udp", "file"}
+    {"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"}
 )
 _SCHEME = re.compile(r"([A-Za-z][0-9A-Za-z+.\-]*):", re.ASCII)
 
@@ -25,16 +25,32 @@ def check_source(source: str, schemes: Collection[str]) -> None:
     scheme, rest = _split(source)
     if scheme not in schemes:
         if scheme in AV_SCHEMES and "av" in schemes:
-            raise ConfigError(f'write "av:{scheme}:…" to open {scheme} by libav')
+            raise ConfigError(f'write "av:{scheme}://…" to open {scheme} by libav')
         raise ConfigError(f'"{scheme}:" is no kind of source{nearest(scheme, schemes)}')
-    if scheme == "file" and not _file_path(rest).startswith("/"):
+    match scheme:
+        case "pattern" if rest:
+            raise ConfigError('write "pattern:" alone; nothing follows it')
+        case "file":
+            _check_file(rest)
+        case "av":
+            inner, inner_rest = _split(rest)
+            if inner not in AV_SCHEMES:
+                raise ConfigError(f'"av:{inner}:" is not opened{nearest(inner, AV_SCHEMES)}')
+            if not inner_rest.startswith("//"):
+                raise ConfigError(f'write "av:{inner}://…"')
+            _check_authority(inner, inner_rest)
+        case _:
+            _check_authority(scheme, rest)
+
+
+def _check_file(rest: str) -> None:
+    """``file:/clip.mp4`` or ``file:///clip.mp4``: of this machine, and from the root."""
+    if rest.startswith("//"):
+        host, slash, _ = rest[2:].partition("/")
+        if host not in {"", "localhost"} or not slash:
+            raise ConfigError('write "file:///videos/clip.mp4", without a host')
+    elif not rest.startswith("/"):
         raise ConfigError('write the whole path, like "file:/videos/clip.mp4"')
-    if scheme == "av":
-        inner, inner_rest = _split(rest)
-        if inner not in AV_SCHEMES:
-            raise ConfigError(f'"av:{inner}:" is not opened{nearest(inner, AV_SCHEMES)}')
-        _check_authority(inner, inner_rest)
-    _check_authority(scheme, rest)
 
 
 def _split(source: str) -> tuple[str, str]:
@@ -44,13 +60,9 @@ def _split(source: str) -> tuple[str, str]:
     return match.group(1).lower(), source[match.end() :]
 
 
-def _file_path(rest: str) -> str:
-    return rest.removeprefix("//") if rest.startswith("//") else rest
-
-
 def _check_authority(scheme: str, rest: str) -> None:
     """``scheme://`` is followed by a host, and a port if any is a number."""
-    if not rest.startswith("//") or scheme == "file":
+    if not rest.startswith("//"):
         return
     try:
         parts = urlsplit(f"{scheme}:{rest}")
@@ -70,9 +82,10 @@ def complete_source(text: str) -> str:
     """
     match = _SCHEME.match(text)
     if match is not None and not Path(text).exists():
-        if match.group(1).lower() != "file":
+        rest = text[match.end() :]
+        if match.group(1).lower() != "file" or rest.startswith("//"):
             return text
-        path = Path(_file_path(text[match.end() :])).expanduser()
+        path = Path(rest).expanduser()
     else:
         path = Path(text).expanduser()
     if not path.exists():

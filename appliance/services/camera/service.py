@@ -20,7 +20,7 @@ class Settings:
 
     open_us: int = field(default=15_000_000, metadata={"key": "open", "unit": "duration"})
     stall_us: int = field(default=5_000_000, metadata={"key": "stall", "unit": "duration"})
-    nice: int = 5
+    nice: int = field(default=5, metadata={"max": 19})
 
 
 class CameraService:
