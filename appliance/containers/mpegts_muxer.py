@@ -60,6 +60,7 @@ class MpegTsMuxer:
         self._clock_us = 0  # the newest PCR
         self._clock_flags = 0  # to go with the next PCR
         self._chunk: Chunk | None = None  # the open one, still without data
+        self._waiting_us: int | None = None  # since when audio waits for one to open
         self._pieces: list[bytes] = []
         self._size_bytes = 0
         self._last_us = 0  # the leading lane's newest unit, and the step to it
@@ -164,46 +165,40 @@ class MpegTsMuxer:
     def flush(self) -> list[Chunk]:
         """What is gathered; it lasts until its newest frame ends."""
         if self._chunk is None:
-            waiting_us = self._waiting_us()
-            if waiting_us is None:
+            if self._waiting_us is None:
                 return []
-            self._open(waiting_us)
+            self._open(self._waiting_us)
         return self._cut(None)
 
     def _advance(self, unit: AccessUnit, leads: bool) -> list[Chunk]:
         """Close and open chunks as this unit demands before it is written."""
         dts_us = unit.dts_us
         chunks = self._cut(dts_us) if self._is_due(unit, leads) else []
-        if self._chunk is None:
-            waiting_us = self._waiting_us()
-            if leads:
-                key = unit.key or self._video is None
-                self._open(dts_us, key=key, discontinuity=unit.discontinuity)
-            elif waiting_us is not None and dts_us - waiting_us > MAX_SILENCE_US:
-                self._open(waiting_us)
+        if self._chunk is not None:
+            return chunks
+        if leads:
+            key = unit.key or self._video is None
+            self._open(dts_us, key=key, discontinuity=unit.discontinuity)
+        elif self._waiting_us is None:
+            self._waiting_us = dts_us
+        elif dts_us - self._waiting_us > MAX_SILENCE_US or self._size_bytes > MAX_CHUNK_BYTES:
+            self._open(self._waiting_us)
         return chunks
 
     def _is_due(self, unit: AccessUnit, leads: bool) -> bool:
         if self._chunk is None:
             return False
         elapsed_us = unit.dts_us - self._chunk.dts_us
+        if self._size_bytes > MAX_CHUNK_BYTES:
+            return True
         if not leads:
             return elapsed_us > MAX_SILENCE_US + self._interval_us
-        return (
-            elapsed_us >= self._interval_us
-            or unit.discontinuity
-            or (unit.key and self._video is not None)
-            or self._size_bytes > MAX_CHUNK_BYTES
-        )
-
-    def _waiting_us(self) -> int | None:
-        """Since when audio is gathered."""
-        stamps = [lane.first_us for lane in self._audio.values() if lane.first_us is not None]
-        return min(stamps, default=None)
+        is_key = unit.key and self._video is not None
+        return is_key or unit.discontinuity or elapsed_us >= self._interval_us
 
     def _open(self, dts_us: int, *, key: bool = False, discontinuity: bool = False) -> None:
         self._chunk = Chunk(b"", dts_us, 0, key, b"", discontinuity or self._is_changed)
-        self._is_changed = False
+        self._is_changed, self._waiting_us = False, None
         if key or self._tables_us is None or dts_us - self._tables_us >= MAX_TABLES_GAP_US:
             self._tables_us = dts_us
             tables: list[bytes] = []
