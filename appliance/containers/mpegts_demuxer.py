@@ -226,13 +226,17 @@ class MpegTsDemuxer:
         """A lane for each stream that can be read; those that did not change go on."""
         lanes: dict[int, _Lane] = {}
         for stream in pmt.streams:
-            lane = self._lanes.get(stream.pid)
+            pid = stream.pid
+            lane = self._lanes.get(pid)
             if lane is None or lane.reader.stream != stream:
                 lane = self._make_lane(stream)
-            if lane is None or stream.pid in lanes or len(lanes) >= MAX_STREAMS:
-                self.counts[f"stream of {UNSUPPORTED.get(stream.stream_type, 'unknown type')}"] += 1
-            elif not self._is_table(stream.pid) and stream.pid != NULL_PID:
-                lanes[stream.pid] = lane
+            if lane is None:
+                name = UNSUPPORTED.get(stream.stream_type, "unknown type")
+                self.counts[f"stream of {name}"] += 1
+            elif len(lanes) >= MAX_STREAMS:
+                self.counts["streams beyond the limit"] += 1
+            elif pid != NULL_PID and not self._is_table(pid):
+                lanes.setdefault(pid, lane)
         return lanes
 
     def _make_lane(self, stream: ElementaryStream) -> _Lane | None:
