@@ -1,7 +1,8 @@
 #!/bin/bash
 # A stranger's first minutes: a clean Debian with git, make and python3, a fresh clone of what is
-# committed here, `make setup`, `make run`, and a playlist that plays; with --tests `make test` too.
-# usage: run.sh [--suite trixie] [--tests] [--keep]      needs root, mmdebstrap and a network
+# committed here, `make setup`, `make run`, and a playlist that plays; then the .deb and the
+# installer, and the service in a booted system; with --tests `make test` too.
+# usage: run.sh [--suite trixie] [--tests] [--keep]      needs root and a network
 #
 # The clean root takes its package sources, proxies and certificates from this machine at run time;
 # secrets among them are mounted read-only for the time of the run and never copied.
@@ -17,7 +18,7 @@ while [ $# -gt 0 ]; do
     --tests) tests=yes && limit_s=2400 ;;
     --keep) keep=yes ;;
     --inside) inside=yes && shift && break ;;
-    *) sed -n 2,4p "$0" >&2 && exit 64 ;;
+    *) sed -n 2,5p "$0" >&2 && exit 64 ;;
     esac
     shift
 done
@@ -81,25 +82,30 @@ if [ -n "${inside-}" ]; then
         unshare --net env -i "${environment[@]}" chroot "$root" make -C /root/porthole run \
         'SET=http.listen=["0.0.0.0:0"]'
 
-    say "the installer, then the service's command as its own user"
-    in_root 'apt-get -q install -y --no-install-recommends systemd >/dev/null
-        cd /root/porthole; firmware-scripts/install.sh; firmware-scripts/install.sh
-        porthole check; porthole version; porthole user list'
-    python3 "$repository/tests/fresh/watch.py" -- \
-        env -i "${environment[@]}" chroot "$root" porthole run --set 'http.listen=["127.0.0.1:0"]'
+    say "the .deb: installed, run, purged"
+    in_root 'apt-get -q install -y --no-install-recommends systemd systemd-sysv dbus >/dev/null 2>&1
+        cd /root/porthole
+        ./build-arm.sh --python "$(python3 -c "import sys; print(\"3.%d\" % sys.version_info[1])")" amd64
+        apt-get -q install -y ./dist/*.deb >/dev/null 2>&1
+        porthole version
+        apt-get -q purge -y porthole >/dev/null 2>&1
+        [ ! -e /opt/porthole ] && [ ! -e /etc/porthole ] && [ ! -e /var/lib/porthole ]'
+    say "the installer, twice"
+    in_root 'cd /root/porthole; firmware-scripts/install.sh; firmware-scripts/install.sh
+        porthole check; porthole user list'
 
     if [ -n "$tests" ]; then
         say "make test"
         in_root 'cd /root/porthole; make test'
     fi
-    say "all of it works in a clean $(. "$root/etc/os-release" && echo "$PRETTY_NAME")"
     exit
 fi
 
 # -- first part: the clean root --------------------------------------------------------------------
 
 [ "$(id -u)" = 0 ] || fail "only root can make a Debian root: sudo $0"
-command -v mmdebstrap >/dev/null || fail "mmdebstrap is missing: apt-get install mmdebstrap"
+command -v mmdebstrap systemd-nspawn >/dev/null ||
+    fail "mmdebstrap and systemd-nspawn are needed: apt-get install mmdebstrap systemd-container"
 repository=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap '[ -n "$keep" ] && echo "kept: $work" || rm -rf --one-file-system "$work"' EXIT
@@ -119,3 +125,21 @@ cp "$work/apt.conf" "$work/root/etc/apt/apt.conf.d/00as-on-the-host"
 timeout --foreground --kill-after=10 "$limit_s" \
     unshare --mount --pid --fork --kill-child --propagation private \
     "$0" --inside "$work/root" "$repository" "$tests"
+
+say "the service in a booted system"
+root=$work/root
+cp "$repository/tests/fresh/booted.sh" "$repository/tests/fresh/watch.py" "$root/root/"
+cat >"$root/etc/systemd/system/booted.service" <<'END'
+[Unit]
+After=porthole.service
+[Service]
+Type=oneshot
+ExecStart=/root/booted.sh
+END
+ln -s ../booted.service "$root/etc/systemd/system/multi-user.target.wants/"
+timeout --kill-after=10 180 systemd-nspawn --quiet --register=no --keep-unit --boot \
+    --directory="$root" --private-network --resolv-conf=off --link-journal=no \
+    </dev/null >"$work/console.log" 2>&1 || true
+cat "$root/root/booted.log" 2>/dev/null || tail -n 40 "$work/console.log"
+grep -qx 'all as it should be' "$root/root/booted.log" || fail "the service is not as it should be"
+say "all of it works in a clean $(. "$root/etc/os-release" && echo "$PRETTY_NAME")"

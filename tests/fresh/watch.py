@@ -1,6 +1,7 @@
 """Runs a command that serves, and watches its stream as a player would: playlist, then segment.
 
 usage: watch.py [--only-start SECONDS] -- COMMAND…    with SECONDS, only waits until it listens
+       watch.py URL                                   watches what runs already
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ def watch(base: str) -> None:
 
 
 def main() -> None:
+    if "--" not in sys.argv:
+        watch(sys.argv[1])
+        return
     options, command = sys.argv[1 : sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1 :]
     began = time.monotonic()
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
