@@ -1,0 +1,105 @@
+"""The initialisation segment: what is in it, and that libav reads the same out of it."""
+
+from __future__ import annotations
+
+import io
+
+import av
+import pytest
+from container_samples import aac_track, avc_track, hevc_track, opus_track
+from fmp4_reader import boxes, find, tree
+
+from appliance.containers.fmp4_boxes import box, full_box, init_segment, timescale_hz
+from appliance.errors import CodecUnsupported
+from appliance.media.aac import AacConfig
+from appliance.media.g711 import G711Config
+from appliance.media.opus import OpusConfig
+from appliance.media.track import Codec, Track
+
+TRAK = """\
+  trak
+    tkhd
+    mdia
+      mdhd
+      hdlr
+      minf
+        {head}
+        dinf
+          dref
+        stbl
+          stsd
+          stts
+          stsc
+          stsz
+          stco"""
+
+
+def test_init_segment_has_the_boxes_of_a_movie_of_fragments() -> None:
+    found = list(tree(init_segment([avc_track(), aac_track()])))
+    video, audio = (TRAK.format(head=head).split("\n") for head in ("vmhd", "smhd"))
+    assert found == ["ftyp", "moov", "  mvhd", *video, *audio, "  mvex", "    trex", "    trex"]
+
+
+def test_box_and_full_box_write_size_type_version_and_flags() -> None:
+    assert box(b"free", b"ab", b"c") == b"\0\0\0\x0bfreeabc"
+    assert full_box(b"tfdt", 1, 2, b"x") == b"\0\0\0\x0dtfdt\x01\0\0\x02x"
+
+
+@pytest.mark.parametrize(
+    ("track", "entry", "description"),
+    [
+        (avc_track(), b"avc1", b"avcC"),
+        (hevc_track(), b"hvc1", b"hvcC"),
+        (aac_track(), b"mp4a", b"esds"),
+        (opus_track(), b"Opus", b"dOps"),
+    ],
+)
+def test_init_segment_describes_each_codec(track: Track, entry: bytes, description: bytes) -> None:
+    path = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+    (stsd,) = find(init_segment([track]), *path)
+    ((kind, _, body),) = boxes(stsd[8:])
+    assert kind == entry
+    fixed_bytes = 78 if track.kind == "video" else 28
+    assert [name for name, _, _ in boxes(body[fixed_bytes:])] == [description]
+
+
+@pytest.mark.parametrize("name", ["baseline", "high10", "interlaced_1080", "high422_odd"])
+def test_init_segment_tells_libav_the_size_and_the_parameter_sets(name: str) -> None:
+    track = avc_track(name)
+    with av.open(io.BytesIO(init_segment([track]))) as container:
+        (stream,) = container.streams
+        assert stream.codec_context.name == "h264"
+        assert (stream.width, stream.height) == (track.config.width_px, track.config.height_px)
+        assert stream.codec_context.extradata == track.config.to_avcc()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AacConfig.lc(48_000, 2),
+        AacConfig.lc(8_000, 1),
+        AacConfig.lc(96_000, 6),
+        OpusConfig(),
+        OpusConfig(channels=1, pre_skip_samples=3840, gain_q8=-256),
+        OpusConfig(6, mapping_family=1, mapping=bytes((4, 2, 0, 4, 1, 2, 3, 5))),
+    ],
+)
+def test_init_segment_tells_libav_the_audio_configuration(config: AacConfig | OpusConfig) -> None:
+    with av.open(io.BytesIO(init_segment([Track(1, config)]))) as container:
+        (stream,) = container.streams
+        if isinstance(config, AacConfig):
+            assert stream.codec_context.extradata == config.asc
+            assert stream.codec_context.sample_rate == config.sample_rate_hz
+        else:
+            assert OpusConfig.from_opus_head(stream.codec_context.extradata) == config
+        assert stream.codec_context.layout.nb_channels == config.channels
+
+
+def test_timescale_is_the_sample_rate_of_audio_and_90_khz_of_video() -> None:
+    rates = [timescale_hz(track) for track in (avc_track(), aac_track(), opus_track())]
+    assert rates == [90_000, 48_000, 48_000]
+
+
+def test_init_segment_of_an_unknown_codec_is_refused() -> None:
+    with pytest.raises(CodecUnsupported):
+        init_segment([Track(1, G711Config(Codec.PCMA))])
