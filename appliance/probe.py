@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, PeerError
+from appliance.net.http_json import parse_json
 from appliance.probe_table import render_report
 from appliance.redact import redact
 
@@ -117,9 +118,7 @@ def measure(source: str, seconds: float, progress: Progress) -> dict[str, Any]:
                     raise ProbeFailed(document["error"]["kind"], document["error"]["text"])
                 progress.show(document.get("progress", 0.0), document.get("packets", 0))
             code = child.wait(GRACE_S)
-        except (
-            ValueError, KeyError, TypeError, AttributeError, subprocess.TimeoutExpired
-        ) as error:  # fmt: skip
+        except (PeerError, KeyError, TypeError, AttributeError, subprocess.TimeoutExpired) as error:
             raise ProbeFailed("software", "the measuring process wrote nonsense") from error
         finally:
             child.kill()
@@ -143,4 +142,4 @@ def _documents(child: subprocess.Popen[bytes], deadline_s: float) -> Iterator[di
             pending = bytearray(rest)
             if len(pending) > MAX_LINE_BYTES:
                 raise ProbeFailed("software", "the measuring process wrote too much")
-            yield from map(json.loads, lines)
+            yield from map(parse_json, map(bytes, lines))
