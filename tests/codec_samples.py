@@ -161,6 +161,18 @@ def probe(data: bytes) -> dict[str, Any]:
     return stream
 
 
+def traced_fields(data: bytes, form: str) -> dict[str, int]:
+    """The syntax elements of a bare video stream as libavcodec's own reader names and reads them.
+
+    form: h264 or hevc. Of an element that occurs more than once, the last value.
+    """
+    command = ["ffmpeg", "-v", "trace", "-nostdin", "-f", form, "-i", "pipe:0", "-c", "copy"]
+    command += ["-bsf:v", "trace_headers", "-f", "null", "-"]
+    trace = subprocess.run(command, input=data, capture_output=True, check=False).stderr
+    lines = re.findall(r"\d+ +(\w+)(?:\[\d+\])* +[01]+ = (-?\d+)", trace.decode())
+    return {name: int(value) for name, value in lines}
+
+
 VIDEO_KEYS = ("width", "height", "profile", "level", "pix_fmt", "r_frame_rate", "has_b_frames")
 AUDIO_KEYS = ("profile", "sample_rate", "channels")
 

@@ -93,8 +93,8 @@ class AacConfig:
     @classmethod
     def lc(cls, sample_rate_hz: int, channels: int) -> AacConfig:
         """AAC-LC of 1024 samples per frame. Raises: PeerError if AAC has no such layout."""
-        if not channels or channels not in CHANNELS:
-            raise PeerError(f"AAC with {channels} channels")
+        if not channels or channels not in CHANNELS or not 0 < sample_rate_hz <= MAX_RATE_HZ:
+            raise PeerError(f"AAC at {sample_rate_hz} Hz with {channels} channels")
         return _plain_config(TYPE_LC, sample_rate_hz, CHANNELS.index(channels))
 
 

@@ -26,7 +26,8 @@ NAL_PPS = 8
 # delimiters, ends, filler, subset SPS, and 24–31, which mean aggregation once they are in RTP.
 _MEDIA_TYPES = frozenset({1, 2, 3, 4, 5, 6, 14, 19, 20})
 _SEI_RECOVERY_POINT = 6
-_SEI_SEARCH_BYTES = 512  # recovery points come first; against a unit of a million messages
+_SEI_SEARCH_UNITS = 8  # recovery points come early; against a million messages
+_SEI_SEARCH_BYTES = 512
 _PLAIN_PROFILES = frozenset({66, 77, 88})  # whose avcC ends after the PPS
 
 
@@ -91,20 +92,22 @@ class H264Config:
 
     @property
     def rfc6381(self) -> str:
-        return f"avc1.{self.sps[0][1:4].hex().upper()}"
+        return f"avc1.{self.profile_idc:02X}{self.constraint_flags:02X}{self.level_idc:02X}"
 
     def to_avcc(self) -> bytes:
         """AVCDecoderConfigurationRecord for samples with four-byte lengths."""
         active = self.active
-        record = bytearray((1, *self.sps[0][1:4], 0xFF, 0xE0 | len(self.sps)))
+        record = bytearray((1, active.profile_idc, active.constraint_flags, active.level_idc))
+        record += bytes((0xFF, 0xE0 | len(self.sps)))
         for nal in self.sps:
             record += len(nal).to_bytes(2, "big") + nal
         record.append(len(self.pps))
         for nal in self.pps:
             record += len(nal).to_bytes(2, "big") + nal
         if active.profile_idc not in _PLAIN_PROFILES:
-            chroma = 0xFC | active.chroma_format_idc
-            record += bytes((chroma, 0xF0 | active.luma_bits, 0xF0 | active.chroma_bits, 0))
+            record.append(0xFC | active.chroma_format_idc)
+            record += bytes((0xF8 | active.luma_bits - 8, 0xF8 | active.chroma_bits - 8))
+            record.append(0)  # no SPS extensions
         return bytes(record)
 
     @classmethod
@@ -165,7 +168,7 @@ def split_parameter_sets(nals: Iterable[Buffer]) -> NalSplit:
             elif kind == NAL_SLICE and first_slice is None:
                 first_slice = nal
     if sei and first_slice is not None and not split.key and _is_intra_slice(first_slice):
-        split.key = any(map(_is_recovery_point, sei))
+        split.key = any(map(_is_recovery_point, sei[:_SEI_SEARCH_UNITS]))
     return split
 
 
@@ -215,6 +218,9 @@ class ParameterSets(InBandSets[H264Config]):
         super().__init__(config)
         if config is not None:
             self._hold((), config.sps, config.pps)
+
+    def _check_sps(self, nal: bytes) -> None:
+        parse_sps(nal)
 
     def _pps_id(self, nal: Buffer) -> int:
         return _pps_id(nal)

@@ -23,7 +23,7 @@ NAL_PPS = 34
 # Slices and SEI. Dropped: delimiters, ends, filler, reserved types, and 48–63, which mean
 # aggregation once they are in RTP.
 _MEDIA_TYPES = frozenset({*range(10), *range(16, 22), 39, 40})
-_FIRST_IRAP, _LAST_IRAP = 16, 23
+_FIRST_IRAP, _LAST_IRAP = 16, 21
 _MAX_SETS = 16 + 16 + 64  # as many ids as VPS, SPS and PPS have
 
 
@@ -195,6 +195,9 @@ class ParameterSets(InBandSets[H265Config]):
         super().__init__(config)
         if config is not None:
             self._hold(config.vps, config.sps, config.pps)
+
+    def _check_sps(self, nal: bytes) -> None:
+        parse_sps(nal)
 
     def _pps_id(self, nal: Buffer) -> int:
         return _pps_id(nal)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from appliance.errors import PeerError
 from appliance.media.unit import Buffer
 
-MAX_NALS = 4096  # per access unit; against a flood of tiny ones, each of which costs an object
+MAX_NALS = 4096  # per access unit, empty ones counted; against a flood of tiny ones
 START_CODE = b"\0\0\0\1"
 _SHORT_START_CODE = b"\0\0\1"
 
@@ -27,16 +27,18 @@ def split_annexb(data: Buffer) -> list[memoryview]:
     if start < 0 or whole[:start].strip(b"\0"):
         raise PeerError("no Annex B start code where one must be")
     nals: list[memoryview] = []
-    while start >= 0:
+    for _ in range(MAX_NALS):
         start += len(_SHORT_START_CODE)
         following = whole.find(_SHORT_START_CODE, start)
         end = len(whole) if following < 0 else following
         if end > start and not whole[end - 1]:  # trailing_zero_8bits belong to no unit
             end = start + len(whole[start:end].rstrip(b"\0"))
         if end > start:
-            _append(nals, view[start:end])
+            nals.append(view[start:end])
+        if following < 0:
+            return nals
         start = following
-    return nals
+    raise PeerError(f"more than {MAX_NALS} NAL units in one access unit")
 
 
 def split_length_prefixed(data: Buffer, length_bytes: int = 4) -> list[memoryview]:
@@ -47,20 +49,18 @@ def split_length_prefixed(data: Buffer, length_bytes: int = 4) -> list[memoryvie
     view = memoryview(data)
     nals: list[memoryview] = []
     position, size = 0, len(view)
-    while position < size:
+    for _ in range(MAX_NALS):
+        if position == size:
+            return nals
         start = position + length_bytes
         position = start + int.from_bytes(view[position:start], "big")
         if start > size or position > size:
             raise PeerError("a NAL unit passes the end of its access unit")
         if position > start:
-            _append(nals, view[start:position])
-    return nals
-
-
-def _append(nals: list[memoryview], nal: memoryview) -> None:
-    if len(nals) >= MAX_NALS:
+            nals.append(view[start:position])
+    if position < size:
         raise PeerError(f"more than {MAX_NALS} NAL units in one access unit")
-    nals.append(nal)
+    return nals
 
 
 def join_annexb(nals: Iterable[Buffer]) -> bytes:

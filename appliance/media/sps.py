@@ -92,7 +92,10 @@ class InBandSets(Generic[C]):
             return None
         vps = tuple(map(bytes, split.vps)) or self._vps
         sps = tuple(map(bytes, split.sps)) or self._sps
-        pps = dict(self._pps) if sps == self._sps else {}
+        is_new = sps != self._sps
+        if is_new:
+            self._check_sps(sps[0])
+        pps = {} if is_new and self._sps else dict(self._pps)
         check_sets((*vps, *sps, *map(bytes, split.pps)))
         pps |= {self._pps_id(nal): bytes(nal) for nal in split.pps}
         if vps == self._vps and sps == self._sps and pps == self._pps:
@@ -106,6 +109,9 @@ class InBandSets(Generic[C]):
 
     def _hold(self, vps: tuple[bytes, ...], sps: tuple[bytes, ...], pps: tuple[bytes, ...]) -> None:
         self._vps, self._sps, self._pps = vps, sps, {self._pps_id(nal): nal for nal in pps}
+
+    def _check_sps(self, nal: bytes) -> None:
+        raise NotImplementedError
 
     def _pps_id(self, nal: Buffer) -> int:
         raise NotImplementedError

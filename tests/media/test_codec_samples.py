@@ -20,13 +20,25 @@ from codec_samples import (
     parameter_sets,
     probe,
     remux,
+    traced_fields,
 )
+from h264_writer import SpsPlan as H264Plan
+from h264_writer import full_head, hrd, order_type_1
+from h264_writer import pps as h264_pps
+from h264_writer import scaling_lists as h264_scaling_lists
+from h264_writer import vui as h264_vui
+from h265_writer import SpsPlan as H265Plan
+from h265_writer import pps as h265_pps
+from h265_writer import scaling_lists as h265_scaling_lists
+from h265_writer import short_term_sets, vps
+from h265_writer import vui as h265_vui
 
 from appliance.media import h264, h265
 from appliance.media.aac import AacConfig, AdtsSplitter, adts_header, split_adts
 from appliance.media.h264 import H264Config, avcc_length_bytes
 from appliance.media.h265 import H265Config, hvcc_length_bytes
-from appliance.media.nal import split_annexb
+from appliance.media.h265_sps import parse_vps_fps
+from appliance.media.nal import join_annexb, split_annexb
 from appliance.media.opus import OpusConfig
 
 TOLD: dict[str, dict[str, Any]] = json.loads(EXPECTATIONS.read_text())
@@ -153,3 +165,41 @@ def test_adts_encoded_just_now_splits_and_joins_to_the_same_bytes() -> None:
     config, frames = split_adts(data)
     assert (config.sample_rate_hz, config.channels) == (32_000, 2)
     assert b"".join(adts_header(config, len(raw)) + bytes(raw) for raw in frames) == data
+
+
+def test_h264_set_with_every_branch_is_read_as_libavcodec_reads_it() -> None:
+    plan = H264Plan(
+        profile_idc=110,
+        scaling=h264_scaling_lists,
+        order=order_type_1(9),
+        crop=(1, 2, 3, 0),
+        vui=h264_vui(head=full_head, timing=(1001, 60_000), hrd=hrd(3), reorder=(3, 4)),
+    )
+    media = h264.split_parameter_sets(split_annexb(encode(H264[0]))).media
+    fields = traced_fields(join_annexb([plan.nal(), h264_pps(), *media]), "h264")
+    active = H264Config((plan.nal(),), (h264_pps(),)).active
+    assert fields["num_ref_frames_in_pic_order_cnt_cycle"] == 9
+    assert active.width_px == 16 * (fields["pic_width_in_mbs_minus1"] + 1) - 2 * 3
+    assert active.fps == fields["time_scale"] / (2 * fields["num_units_in_tick"])
+    assert active.max_reorder_frames == fields["max_num_reorder_frames"]
+
+
+def test_h265_set_with_every_branch_is_read_as_libavcodec_reads_it() -> None:
+    plan = H265Plan(
+        sub_layers=[(1, 1), (0, 1)],
+        ordering=[(4, 0, 0), (4, 1, 0), (4, 2, 0)],
+        window=(1, 2, 3, 4),
+        scaling=h265_scaling_lists,
+        pcm=True,
+        short_term=short_term_sets,
+        long_term=3,
+        vui=h265_vui((1001, 30_000), full=True),
+    )
+    first = vps((1, 12), sub_layers=[(1, 0)], layer_sets=5, max_layer_id=3)
+    media = h265.split_parameter_sets(split_annexb(encode(H265[0]))).media
+    fields = traced_fields(join_annexb([first, plan.nal(), h265_pps(), *media]), "hevc")
+    active = H265Config((first,), (plan.nal(),), (h265_pps(),)).active
+    assert active.width_px == fields["pic_width_in_luma_samples"] - 2 * 3
+    assert active.fps == fields["vui_time_scale"] / fields["vui_num_units_in_tick"]
+    assert active.max_reorder_frames == fields["sps_max_num_reorder_pics"]
+    assert parse_vps_fps(first) == fields["vps_time_scale"] / fields["vps_num_units_in_tick"]
