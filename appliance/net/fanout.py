@@ -1,0 +1,408 @@
+"""One loop that sends a ring's chunks to many sockets.
+
+Theory of operation: every viewer is a cursor into the ring. A flush joins what lies between a
+cursor and the newest chunk into one buffer and hands it to the socket in one call; viewers at the
+same place share the buffer, so joining happens once. A batch is whatever has come since the last
+flush, so batches grow by themselves when flushes are further apart or a viewer is late; and the
+pause between flushes grows with viewers and load, because the number of system calls decides what
+viewing costs.
+
+A socket that is full is watched until it takes more. Meanwhile its viewer's backlog stays in the
+ring: of its own it holds no more than the rest of one chunk. A viewer too far behind jumps to the
+newest key, and one whose socket takes nothing for long is ended. Nobody waits for a viewer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Protocol
+
+from appliance.net.fanout_sink import Sink
+
+MAX_BATCH_BYTES = 256 << 10  # what is joined at a time for a viewer with much to catch up
+MAX_SHARED = 8  # batches kept within a flush; viewers at yet other places join their own
+VIEWERS_PER_TURN = 128  # others of the loop get their turn within a flush
+LOAD = 0.25  # the share of time that flushing may take before its pauses grow
+STALL_CHECKS = 20  # per stall limit
+
+
+class FanChunk(Protocol):
+    """What is sent; see `appliance.media.unit.Chunk`."""
+
+    data: bytes
+    key: bool
+    header: bytes
+
+
+class FanSignal(Protocol):
+    async def wait(self) -> None: ...
+
+
+class FanRing(Protocol):
+    """What holds the chunks; see `appliance.hub.ring.Ring`."""
+
+    first: int
+    closed: bool
+
+    @property
+    def next(self) -> int: ...
+    @property
+    def signal(self) -> FanSignal: ...
+    def __getitem__(self, sequence: int) -> FanChunk: ...
+    def since(self, sequence: int) -> Sequence[FanChunk]: ...
+    def last_key(self) -> int | None: ...
+    def next_key(self, sequence: int) -> int | None: ...
+    def lag_us(self, sequence: int) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FanOutSettings:
+    """Up to few_viewers each chunk is sent at once; from many_viewers on, flushes are
+    max_interval_us apart. A viewer further than max_lag_us behind jumps; a socket that takes
+    nothing for stall_us ends its viewer.
+    """
+
+    few_viewers: int = 50
+    many_viewers: int = 500
+    max_interval_us: int = 100_000
+    max_lag_us: int = 3_000_000
+    stall_us: int = 10_000_000
+
+
+class End(Enum):
+    """Why a viewer ended."""
+
+    STREAM = "stream ended"
+    GONE = "viewer has gone"
+    STALLED = "viewer stopped reading"
+    REMOVED = "removed"
+
+
+class Viewer:
+    """A cursor and a socket. `ended` becomes its `End`; its sink is closed by then.
+
+    is_steady: at a chunk, with a socket that takes what it is given: the common case.
+    lost_units: chunks jumped over, because the viewer was too slow for them.
+    """
+
+    __slots__ = (
+        *("ended", "header", "is_steady", "lost_units", "needs_key", "position", "rest"),
+        *("sent_bytes", "sink", "stuck_since_s"),
+    )
+
+    def __init__(self, sink: Sink, ended: asyncio.Future[End], key: int | None, now: int) -> None:
+        self.sink = sink
+        self.ended = ended
+        self.needs_key = key is None
+        self.position = now if key is None else key
+        self.is_steady = key is not None
+        self.header: bytes | None = None  # of the last chunk it got
+        self.rest: memoryview | None = None  # of a chunk or header that was sent in part
+        self.stuck_since_s: float | None = None  # since when its socket takes nothing
+        self.lost_units = 0
+        self.sent_bytes = 0
+
+
+class _Batch:
+    """Joined chunks, with what is needed to find the place where a socket stopped taking them."""
+
+    __slots__ = ("chunks", "data", "end", "header", "prefix", "start")
+
+    def __init__(self, prefix: bytes, chunks: Sequence[FanChunk], start: int) -> None:
+        self.prefix = prefix
+        self.chunks = chunks
+        self.start = start
+        self.end = start + len(chunks)
+        self.header = chunks[-1].header if chunks else None
+        self.data = b"".join([prefix, *[chunk.data for chunk in chunks]])
+
+    def put_cut(self, viewer: Viewer, sent: int) -> None:
+        """`sent` bytes were taken: the cursor goes behind the part that was cut, whose rest the
+        viewer keeps; the parts after it stay in the ring.
+        """
+        part, header, position = self.prefix, self.chunks[0].header, self.start
+        for chunk in self.chunks:
+            if sent < len(part):
+                break
+            sent -= len(part)
+            part, header = chunk.data, chunk.header
+            position += 1
+        viewer.position, viewer.header = position, header
+        viewer.rest = memoryview(part)[sent:]
+
+
+class FanOut:
+    """The viewers of one ring.
+
+    renew: what of a chunk's header a viewer gets that already had another one and jumped over
+        the change (FLV: the sequence headers without the file header); default: all of it.
+    """
+
+    def __init__(
+        self,
+        ring: FanRing,
+        settings: FanOutSettings | None = None,
+        *,
+        renew: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        self.ring = ring
+        self.settings = settings or FanOutSettings()
+        self.viewers: dict[Viewer, None] = {}  # in order of joining; bounded by who lets them in
+        self._renew = renew
+        self._loop = asyncio.get_running_loop()
+        self._flushed = ring.next  # where cursors that keep up are
+        self._shared: dict[tuple[int, bytes], _Batch] | None = None  # while flushing
+        self._flush_s = 0.0  # how long a flush takes, smoothed
+        self._stuck: set[Viewer] = set()
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    # -- viewers -------------------------------------------------------------------------------
+
+    def add(self, sink: Sink, position: int | None = None) -> Viewer:
+        """A viewer from `position` on, which must be a key; None: the newest, or the next to come.
+
+        The sink is owned from now on. The first bytes are sent at once.
+        """
+        key = self.ring.last_key() if position is None else position
+        viewer = Viewer(sink, self._loop.create_future(), key, self.ring.next)
+        self.viewers[viewer] = None
+        self._serve(viewer)
+        return viewer
+
+    def remove(self, viewer: Viewer, why: End = End.REMOVED) -> None:
+        """End a viewer; what its socket holds is still sent. Safe to call again."""
+        if viewer not in self.viewers:
+            return
+        del self.viewers[viewer]
+        self._free(viewer)
+        viewer.is_steady = False
+        viewer.rest = None
+        viewer.sink.close()
+        if not viewer.ended.done():
+            viewer.ended.set_result(why)
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Flush until the ring is closed and its viewers have what was in it, then end them."""
+        ring = self.ring
+        try:
+            while True:
+                while ring.next == self._flushed and not ring.closed:
+                    await ring.signal.wait()
+                if ring.next == self._flushed:
+                    break
+                started_s = self._loop.time()
+                await self._flush()
+                took_s = self._loop.time() - started_s
+                self._flush_s += (took_s - self._flush_s) / 8
+                await asyncio.sleep(max(0.0, self.interval_us / 1e6 - took_s))
+            await self._see_off()
+        finally:
+            self.close()
+
+    async def _see_off(self) -> None:
+        """The ring has ended: who is up to date ends now, the others when they are, or stall."""
+        for viewer in tuple(self.viewers):
+            if viewer not in self._stuck:
+                self.remove(viewer, End.STREAM)
+        waiting = [viewer.ended for viewer in self._stuck]
+        if waiting:
+            await asyncio.wait(waiting)
+
+    def close(self) -> None:
+        """End all viewers now."""
+        for viewer in tuple(self.viewers):
+            self.remove(viewer, End.STREAM)
+
+    @property
+    def interval_us(self) -> int:
+        """The time between flushes that the viewers and the load call for now."""
+        settings = self.settings
+        span = max(1, settings.many_viewers - settings.few_viewers)
+        crowd = (len(self.viewers) - settings.few_viewers) / span
+        by_load_us = self._flush_s / LOAD * 1e6
+        return int(min(settings.max_interval_us, max(crowd * settings.max_interval_us, by_load_us)))
+
+    async def _flush(self) -> None:
+        """Bring every viewer whose socket is free to where the ring is now."""
+        before, self._flushed = self._flushed, self.ring.next
+        self._shared = {}
+        try:
+            batch = self._join(before, b"")
+            viewers = list(self.viewers)
+            for index in range(0, len(viewers), VIEWERS_PER_TURN):
+                if index:
+                    await asyncio.sleep(0)
+                self._flush_some(viewers[index : index + VIEWERS_PER_TURN], before, batch)
+        finally:
+            self._shared = None
+
+    def _flush_some(self, viewers: list[Viewer], before: int, batch: _Batch) -> None:
+        """The hot path: a viewer that keeps up is one call of `send`."""
+        data, size, end, header = batch.data, len(batch.data), batch.end, batch.header
+        is_whole = end == self._flushed
+        for viewer in viewers:
+            if viewer.is_steady and viewer.position == before:
+                try:
+                    sent = viewer.sink.send(data)
+                except BlockingIOError:
+                    sent = 0
+                except OSError:
+                    self.remove(viewer, End.GONE)
+                    continue
+                viewer.sent_bytes += sent
+                if sent == size:
+                    viewer.position = end
+                    viewer.header = header
+                    if is_whole:
+                        continue
+                else:
+                    self._cut(viewer, batch, sent)
+                    continue
+            if viewer.is_steady or viewer.needs_key:
+                self._serve(viewer)
+
+    # -- one viewer ----------------------------------------------------------------------------
+
+    def _serve(self, viewer: Viewer) -> None:
+        """Send until the viewer is where the last flush ended, or its socket is full."""
+        while viewer in self.viewers:
+            if viewer.rest is not None:
+                if not self._send_rest(viewer, viewer.rest):
+                    return
+                continue
+            batch = self._next_batch(viewer)
+            if batch is None:
+                self._free(viewer)
+                if self.ring.closed and viewer.position >= self.ring.next:
+                    self.remove(viewer, End.STREAM)
+                return
+            sent = self._send(viewer, batch.data)
+            if sent is None:
+                return
+            if sent < len(batch.data):
+                self._cut(viewer, batch, sent)
+                return
+            viewer.position = batch.end
+            viewer.header = batch.header
+
+    def _send(self, viewer: Viewer, data: bytes | memoryview) -> int | None:
+        """How much the socket took; None if the viewer has gone and is removed."""
+        try:
+            sent = viewer.sink.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.remove(viewer, End.GONE)
+            return None
+        viewer.sent_bytes += sent
+        if sent:
+            viewer.stuck_since_s = None
+        return sent
+
+    def _send_rest(self, viewer: Viewer, rest: memoryview) -> bool:
+        """Whether that was all of it."""
+        sent = self._send(viewer, rest)
+        if sent is None:
+            return False
+        if sent < len(rest):
+            viewer.rest = rest[sent:]
+            self._wait(viewer)
+            return False
+        viewer.rest = None
+        return True
+
+    def _cut(self, viewer: Viewer, batch: _Batch, sent: int) -> None:
+        """The socket took part of a batch: keep the rest of one chunk, leave the others."""
+        if sent:
+            batch.put_cut(viewer, sent)
+        self._wait(viewer)
+
+    def _next_batch(self, viewer: Viewer) -> _Batch | None:
+        """What comes next for this viewer; None if it has all, or waits for a key."""
+        has_jumped = self._jump(viewer)
+        if viewer.needs_key or viewer.position >= self._flushed:
+            return None
+        header = self.ring[viewer.position].header
+        prefix = b""
+        if viewer.header is None:
+            prefix = header
+        elif has_jumped and header is not viewer.header:
+            prefix = self._renew(header)
+        return self._join(viewer.position, prefix)
+
+    def _jump(self, viewer: Viewer) -> bool:
+        """Move a cursor that waits for a key, was overtaken, or is too late."""
+        ring = self.ring
+        if viewer.needs_key or viewer.position < ring.first:
+            from_here = max(viewer.position, ring.first)
+            key = ring.next_key(from_here)
+            viewer.needs_key = key is None
+            target = ring.next if key is None else key
+        elif ring.lag_us(viewer.position) > self.settings.max_lag_us:
+            newest = ring.last_key()
+            if newest is None or newest <= viewer.position:
+                return False
+            target = newest
+        else:
+            return False
+        if viewer.header is not None:  # a joiner that waits for its first key loses nothing
+            viewer.lost_units += target - viewer.position
+        viewer.position = target
+        return True
+
+    def _join(self, start: int, prefix: bytes) -> _Batch:
+        """Chunks from `start` up to where this flush ends, or a bounded part of them."""
+        if self._shared is not None and (found := self._shared.get((start, prefix))):
+            return found
+        chunks: list[FanChunk] = []
+        size_bytes = 0
+        for chunk in self.ring.since(start):
+            if start + len(chunks) >= self._flushed or size_bytes >= MAX_BATCH_BYTES:
+                break
+            chunks.append(chunk)
+            size_bytes += len(chunk.data)
+        batch = _Batch(prefix, chunks, start)
+        if self._shared is not None and len(self._shared) < MAX_SHARED:
+            self._shared[start, prefix] = batch
+        return batch
+
+    # -- full sockets --------------------------------------------------------------------------
+
+    def _wait(self, viewer: Viewer) -> None:
+        """Its socket is full: serve it again when there is room."""
+        now_s = self._loop.time()
+        if viewer.stuck_since_s is None:
+            viewer.stuck_since_s = now_s
+        if viewer in self._stuck:
+            return
+        self._stuck.add(viewer)
+        viewer.is_steady = False
+        viewer.sink.watch(partial(self._serve, viewer))
+        if self._stall_timer is None:
+            self._check_stalls()
+
+    def _free(self, viewer: Viewer) -> None:
+        """It has all there is."""
+        viewer.stuck_since_s = None
+        if viewer in self._stuck:
+            self._stuck.remove(viewer)
+            viewer.sink.unwatch()
+        viewer.is_steady = not viewer.needs_key
+
+    def _check_stalls(self) -> None:
+        stall_s = self.settings.stall_us / 1e6
+        now_s = self._loop.time()
+        for viewer in tuple(self._stuck):
+            if viewer.stuck_since_s is not None and now_s - viewer.stuck_since_s >= stall_s:
+                self.remove(viewer, End.STALLED)
+        self._stall_timer = (
+            self._loop.call_later(stall_s / STALL_CHECKS, self._check_stalls)
+            if self._stuck
+            else None
+        )
