@@ -21,8 +21,9 @@ get api/v1/versions "$key"
 [ "$(stat -c '%U %a' /var/lib/porthole /var/lib/porthole/accounts.json | xargs)" = \
     "porthole 700 porthole 600" ]
 systemctl reload porthole
-[ "$(ps -o user= -p "$(systemctl show -P MainPID porthole)")" = porthole ]
-ps -C python3 -o user,rss,nlwp,args | cut -c -100
+server=$(systemctl show -P MainPID porthole)
+[ "$(stat -c %U "/proc/$server")" = porthole ]
+grep -H VmRSS "/proc/$server/status"
 
 echo "-- killed, and back by itself"
 systemctl kill --signal=KILL porthole
