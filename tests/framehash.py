@@ -1,7 +1,8 @@
 """One file in = the same frames out: clips made by ffmpeg, and what real tools find in a stream.
 
 A kind names video and audio, joined by "+": h264, h264-b, h265, h265-b (-b: with B-frames), aac,
-opus; for example "h264-b+aac". Clips are made once per test session.
+opus; for example "h264-b+aac". Others (see ENCODERS) serve single tests. Clips are made once per
+test session.
 """
 
 from __future__ import annotations
@@ -43,8 +44,12 @@ ENCODERS = {
     "h265-b": "-c:v libx265 -preset ultrafast -b:v 300k -tag:v hvc1 -x265-params "
     f"log-level=error:pools=1:keyint={KEY_FRAMES}:min-keyint={KEY_FRAMES}:scenecut=0:bframes=2"
     ":open-gop=0",
+    "h264-small": "-c:v libx264 -preset veryfast -b:v 200k -g 15 -bf 0 -vf scale=160:96",
+    "vp9": "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k",
     "aac": "-c:a aac -b:a 64k -ar 48000 -ac 2",
     "opus": "-c:a libopus -b:a 48k -ar 48000 -ac 2",
+    "ac3": "-c:a ac3 -b:a 96k",
+    "flac": "-c:a flac -strict experimental",
 }
 CODECS = {"h264": "h264", "h265": "hevc", "aac": "aac", "opus": "opus"}
 OLD_FLV_ENDS = 4096  # the sequence headers of an FLV of ours or ffmpeg's stand before this
@@ -104,7 +109,7 @@ def _clip(kind: str, format: str) -> Path:
     words = kind.split("+")
     for word in words:
         source = (
-            f"testsrc2=size=192x128:rate={VIDEO_HZ}" if word[:2] == "h2" else "sine=frequency=440"
+            f"testsrc2=size=192x128:rate={VIDEO_HZ}" if word[0] in "hv" else "sine=frequency=440"
         )
         command += ["-f", "lavfi", "-i", f"{source}:duration={DURATION_S}"]
     for index, word in enumerate(words):
@@ -157,6 +162,12 @@ def frame_hashes(source: Path | bytes, format: str = "mp4") -> dict[str, list[st
         lines = _run("ffmpeg", "-v", "error", *manual, *select).splitlines()
         found[kind] = [line.split(",")[-1].strip() for line in lines if line[0] != "#"]
     return found
+
+
+@functools.cache
+def clip_hashes(kind: str) -> dict[str, list[str]]:
+    """The frames of the clip itself."""
+    return frame_hashes(make_clip(kind))
 
 
 def packet_times(source: Path | bytes, format: str = "mp4") -> dict[str, list[PacketTime]]:

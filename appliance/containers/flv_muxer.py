@@ -24,7 +24,8 @@ class FlvMuxer:
     """One video and one audio track. Stamps count from the first unit, which is at LEAD_US.
 
     When tracks change, viewers that go on watching find the new sequence headers in the data of
-    the next chunk; one that joins just there gets them twice, which players pass over.
+    the next chunk; one that joins just there gets them twice, which players pass over. Metadata
+    stays in the header, for a script tag later on is a new data stream to libav.
     """
 
     def __init__(self) -> None:
@@ -46,14 +47,15 @@ class FlvMuxer:
         if configs != self._configs:
             self._is_changed = bool(self._configs)
             self._configs = configs
-            self._descriptions = [(TagType.SCRIPT, metadata_body(carried))]
+            self._descriptions = []
             for track in carried:
                 body = sequence_header_body(track.config)
                 if body is not None:
                     self._descriptions.append((_TAG_TYPES[track.kind], body))
             kinds = self._kinds.values()
             head = file_header(has_audio=Kind.AUDIO in kinds, has_video=Kind.VIDEO in kinds)
-            self._header = head + self._describe(0)
+            script = tag(TagType.SCRIPT, 0, metadata_body(carried))
+            self._header = head + script + self._describe(0)
         return self._header
 
     def _describe(self, timestamp_ms: int) -> bytes:

@@ -134,8 +134,8 @@ def test_flv_tracks_that_change_are_described_in_band() -> None:
     (chunk,) = muxer.feed(picture(changed, FRAME_US, key=True))
     assert chunk.header is after and chunk.discontinuity and chunk.key
     found = list(tags(chunk.data))
-    assert [kind for kind, _, _ in found] == [18, 9, 8, 9]
-    assert found[1][2] == b"\x17\0\0\0\0" + avc_config("high_1080p50").to_avcc()
+    assert [kind for kind, _, _ in found] == [9, 8, 9]
+    assert found[0][2] == b"\x17\0\0\0\0" + avc_config("high_1080p50").to_avcc()
     assert len({time_ms for _, time_ms, _ in found}) == 1
     (chunk,) = muxer.feed(picture(changed, 2 * FRAME_US))
     assert len(list(tags(chunk.data))) == 1 and not chunk.discontinuity
