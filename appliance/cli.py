@@ -48,9 +48,11 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """One or more lines on what went wrong."""
-    for line in text.splitlines():
-        sys.stderr.write(f"porthole: {line}\n")
+    """One or more lines on what went wrong; they may quote what somebody typed."""
+    from appliance.log import escape
+
+    for line in text.split("\n"):
+        sys.stderr.write(f"porthole: {escape(line)}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,15 +181,22 @@ def run_command(arguments: argparse.Namespace) -> int:
     import logging
 
     from appliance.app import run
+    from appliance.config import ConfigFaults
     from appliance.log import Log
 
+    logger = logging.getLogger(__name__)
     load = loader(config_source(arguments))
     config = load()
     with Log(config.log) as log:
         access = _open_access(config, is_private=not log.is_journal)
 
         def reload() -> Config:
-            fresh = load()
+            try:
+                fresh = load()
+            except ConfigFaults as error:
+                for fault in error.faults:
+                    logger.error("%s", fault)  # noqa: TRY400
+                raise ConfigError(f"it has faults ({len(error.faults)})") from error
             log.apply(fresh.log)
             return fresh
 
@@ -196,7 +205,7 @@ def run_command(arguments: argparse.Namespace) -> int:
         except ConfigError:
             raise
         except Exception:
-            logging.getLogger(__name__).exception("porthole ends by a fault of its own")
+            logger.exception("porthole ends by a fault of its own")
             return os.EX_SOFTWARE
     return os.EX_OK
 

@@ -31,7 +31,7 @@ from appliance.errors import ConfigError, NameInvalid
 from appliance.hub.access import AuthSettings
 from appliance.hub.addresses import parse_network
 from appliance.hub.names import stream_name
-from appliance.log import LogSettings
+from appliance.log import LogSettings, escape
 from appliance.net.address import parse_address
 from appliance.net.http import HttpSettings
 from appliance.redact import redact
@@ -83,6 +83,11 @@ class Fault:
     place: str
     line: int
     text: str
+
+    def __post_init__(self) -> None:
+        """Both may quote what somebody wrote: nothing of it reaches a terminal unescaped."""
+        object.__setattr__(self, "place", escape(redact(self.place)))
+        object.__setattr__(self, "text", escape(redact(self.text)))
 
     def __str__(self) -> str:
         return f"{self.place}: {self.text}"
@@ -146,10 +151,10 @@ class _Reading:
         origin = next((self.origins[path[:n]] for n in range(len(path), 0, -1)
                        if path[:n] in self.origins), None)  # fmt: skip
         if origin is not None:
-            self.faults.append(Fault(origin, 1 << 30, redact(text)))
+            self.faults.append(Fault(origin, 1 << 30, text))
         else:
             place = f"{self.file}:{line}" if line else self.file or "built-in defaults"
-            self.faults.append(Fault(place, line, redact(text)))
+            self.faults.append(Fault(place, line, text))
 
     # -- what is given -------------------------------------------------------------------------
 
@@ -185,7 +190,7 @@ class _Reading:
             key, value = parse_assignment(text)
             path = find_dotted(self.schema, self.tree, key)
         except ConfigError as error:
-            self.faults.append(Fault("--set", 1 << 30, redact(str(error))))
+            self.faults.append(Fault("--set", 1 << 30, str(error)))
         else:
             self._put(path, value, f"--set {key}")
 
@@ -264,7 +269,7 @@ class _Reading:
         try:
             check_source(stream.source, schemes)
         except ConfigError as error:
-            shown = show(redact(stream.source))
+            shown = show(stream.source)
             self.report((*path, "source"), f"{dotted(path)}.source = {shown}: {error}")
 
     def _check_device(self, device: DeviceSettings) -> DeviceSettings:

@@ -24,8 +24,10 @@ QUEUE_LINES = 2048  # against a log whose reader stalls
 MAX_LINE_CHARS = 4096  # against a fault that quotes a peer at length
 CLOSE_S = 1.0
 
-# C0 and C1 controls, line and paragraph separators, and what turns the direction of text.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+# C0 and C1 controls, separators, what turns the direction of text, and halves of characters.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
+)
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))  # syslog(3)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import ApplianceError, PeerError
+from appliance.log import escape
 from appliance.net.http_json import parse_json
 from appliance.probe_table import render_report
 from appliance.redact import redact
@@ -50,7 +51,7 @@ class ProbeFailed(ApplianceError):
 
 def run_probe(target: str, *, seconds: float, as_json: bool) -> int:
     """Prints the table or the JSON; the exit code."""
-    shown = redact(target)
+    shown = escape(redact(target))
     progress = Progress()
     try:
         if not 0 < seconds <= MAX_SECONDS:

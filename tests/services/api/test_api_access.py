@@ -200,3 +200,32 @@ async def test_api_hostile_bodies_change_nothing_and_end_nothing(
         assert session.slug in rig.context.sessions.active
         assert (await rig.ask("/api/v1/versions")).status == 200
         assert rig.context.faults.counts["http", "internal error"] == 0
+
+
+async def test_api_hostile_names_find_nothing_and_make_nothing(tmp_path: Path) -> None:
+    from urllib.parse import quote
+
+    from yarl import URL
+
+    names = (
+        "..", "../x", "a/../../x", "a//b", "..\\x", "%2e%2e%2fx", "a\x00.flv", "a\r\nX: y", "$(id)",
+        "a\x1b[2J", "<script>", "\u202e", "\uff0e\uff0e\uff0f", "x" * 3000, "\x7f", "１２",
+    )  # fmt: skip
+    async with api_rig(tmp_path) as rig:
+        for name in names:
+            for form in (quote(name, safe=""), quote(name, safe="/.")):
+                for path, method in (
+                    (f"/api/v1/streams/{form}", "GET"),
+                    (f"/api/v1/clients/{form}", "GET"),
+                    (f"/api/v1/clients/{form}", "DELETE"),
+                    (f"/api/v1/vhosts/{form}", "GET"),
+                    (f"/api/v1/versions?callback={form}", "GET"),
+                ):
+                    headers = {"Authorization": f"Bearer {KEYS['owner']}"}
+                    url = URL(rig.url + path, encoded=True)
+                    async with rig.client.request(method, url, headers=headers) as response:
+                        text = await response.text()
+                        assert response.status in {200, 400, 404, 405}, (path, response.status)
+                        assert "<script>" not in text and "X: y" not in response.headers
+        assert rig.context.hub.streams == {} and rig.context.sessions.active == {}
+        assert rig.context.faults.counts["http", "internal error"] == 0
