@@ -13,6 +13,14 @@ from appliance.media.unit import AccessUnit
 
 log = logging.getLogger(__name__)
 
+# Containers that hold what cameras, recorders and servers make. Left out of libav's hundreds:
+# what runs scripts or other files (concat, lavfi), draws text as pictures (tty), and games.
+FORMATS = (
+    "aac,ac3,aiff,amr,asf,au,avi,caf,dash,dv,eac3,flac,flv,gif,h263,h264,hevc,hls,ivf,live_flv,"
+    "loas,m4v,matroska,webm,mjpeg,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,mpegvideo,mpjpeg,mxf,"
+    "nut,obu,ogg,rm,rtp,rtsp,sdp,swf,vc1,w64,wav,wtv,wv,yuv4mpegpipe"
+)
+
 
 def feed_packet(lane: Lane, packet: Packet, commands: Commands) -> list[AccessUnit]:
     """The units of this packet; a damaged one is left out, as a receiver with loss would."""
@@ -26,4 +34,6 @@ def feed_packet(lane: Lane, packet: Packet, commands: Commands) -> list[AccessUn
 
 def describe_error(error: Exception) -> str:
     """libav's words without its numbers and our URL, which it repeats with its secrets."""
+    if isinstance(error, av.InvalidDataError | av.ArgumentError):
+        return "it is of no format we read"
     return str(getattr(error, "strerror", None) or type(error).__name__)

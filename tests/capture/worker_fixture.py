@@ -82,7 +82,7 @@ class Worker:
         deadline_s = time.monotonic() + DEADLINE_S
         while not enough(self):
             assert not self.ended, self.fault or self.errors()
-            assert time.monotonic() < deadline_s
+            assert time.monotonic() < deadline_s, self.events[-3:]
             self.read()
 
     def read_units(self, count: int, kind: Kind = Kind.VIDEO) -> list[AccessUnit]:
@@ -92,8 +92,7 @@ class Worker:
 
     def read_end(self) -> Fault | None:
         """Its fault, once it has ended."""
-        while not self.ended:
-            self.read()
+        self.read_until(lambda worker: worker.ended)
         self.process.wait(DEADLINE_S)
         return self.fault
 

@@ -82,6 +82,12 @@ class Stamps:
         """From the earliest stamp to where the packet after the last one would be."""
         return 0 if self._start_us is None else self._end_us - self._start_us
 
+    def step_ticks(self, packet: Packet) -> int:
+        """How long this packet lasts, on its own clock."""
+        if packet.duration:
+            return packet.duration
+        return int(self._step_us * self.time_base.denominator // self.time_base.numerator // 10**6)
+
     def take(self, packet: Packet) -> tuple[int, int]:
         """dts and pts, shifted; a missing one is guessed from its neighbours."""
         dts, pts = packet.dts, packet.pts

@@ -16,6 +16,7 @@ from appliance.media.sps import NalSplit
 from appliance.media.track import CodecConfig, Kind, Track
 from appliance.media.unit import AccessUnit, Buffer
 
+MAX_UNDATED = 32  # twice what reordering allows (ISO/IEC 14496-10 §A.3.1)
 MAX_OVERLAP_US = 10_000  # rounding in containers' stamps; half a frame
 H264_IDR = frozenset({h264.NAL_IDR})
 H265_IDR = frozenset({19, 20})  # IDR_W_RADL, IDR_N_LP (ISO/IEC 23008-2 table 7-1)
@@ -47,6 +48,7 @@ class VideoPass:
         self._length_bytes = 0
         self._waits_for_key = True
         self._leading_before_us: int | None = None
+        self._undated: list[Packet] = []
         self._read_extradata(bytes(stream.codec_context.extradata or b""))
 
     def reopen(self, stream: Any) -> None:
@@ -77,6 +79,22 @@ class VideoPass:
             self.track = Track(self._id, config)
 
     def feed(self, packet: Packet) -> list[AccessUnit]:
+        if packet.dts is None and packet.pts is not None and len(self._undated) < MAX_UNDATED:
+            self._undated.append(packet)
+            return []
+        packets = [*self._take_undated(packet.dts), packet]
+        return [unit for packet in packets for unit in self._units(packet)]
+
+    def _take_undated(self, next_dts: int | None) -> list[Packet]:
+        """Packets without dts, which Matroska has before its first B-frame: counted back from the
+        first that has one."""
+        packets, self._undated = self._undated, []
+        if next_dts is not None:
+            for distance, packet in enumerate(reversed(packets), start=1):
+                packet.dts = next_dts - distance * self.stamps.step_ticks(packet)
+        return packets
+
+    def _units(self, packet: Packet) -> list[AccessUnit]:
         dts_us, pts_us = self.stamps.take(packet)
         data = bytes(packet)
         nals = (
@@ -106,7 +124,7 @@ class VideoPass:
         return True
 
     def flush(self) -> list[AccessUnit]:
-        return []
+        return [unit for packet in self._take_undated(None) for unit in self._units(packet)]
 
     def obey(self, commands: Commands) -> None:
         pass

@@ -20,12 +20,13 @@ from appliance.capture.lanes.lane import Lane
 from appliance.capture.options import Options
 from appliance.capture.outlet import Sink
 from appliance.capture.playout import Playout
-from appliance.capture.reading import describe_error, feed_packet
+from appliance.capture.reading import FORMATS, describe_error, feed_packet
 from appliance.media.track import Kind
 from appliance.wire.pipe.messages import Reason
 
 log = logging.getLogger(__name__)
 
+OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
 MAX_LATE_US = 2_000_000
 MAX_SOUND_OVERHANG_US = 100_000  # some frames of sound, which the joint cuts off
 MIN_LENGTH_US = 200_000  # what is shorter would mean opening a file more than five times a second
@@ -117,7 +118,7 @@ def open_file(path: Path) -> Any:
         raise SourceFault(Reason.SOURCE_INVALID, f"{path.absolute()} is not a file")
     try:
         # "file:" keeps libav from reading a protocol into a name such as 239.1.1.1:1234.ts
-        return av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        return av.open(f"file:{path}", container_options=OPTIONS)
     except (av.FFmpegError, OSError) as error:
         raise SourceFault(
             Reason.CANNOT_OPEN, f"{path.absolute()} cannot be read: {describe_error(error)}"

@@ -20,7 +20,7 @@ from appliance.capture.lanes.lane import Lane, Packet
 from appliance.capture.options import Options
 from appliance.capture.outlet import Sink
 from appliance.capture.playout import Playout
-from appliance.capture.reading import describe_error, feed_packet
+from appliance.capture.reading import FORMATS, describe_error, feed_packet
 from appliance.media.unit import AccessUnit
 from appliance.wire.pipe.messages import Reason
 
@@ -81,11 +81,12 @@ class UrlSource:
     def _open(self) -> Any:
         options = {
             "protocol_whitelist": self._protocols,
+            "format_whitelist": FORMATS,
             "analyzeduration": "2000000",
             "rtsp_transport": "tcp",
         }
         try:
-            return av.open(self._url, options=options, timeout=(OPEN_S, READ_S))
+            return av.open(self._url, container_options=options, timeout=(OPEN_S, READ_S))
         except (av.FFmpegError, OSError) as error:
             raise SourceFault(
                 Reason.CANNOT_OPEN,
