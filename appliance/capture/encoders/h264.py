@@ -1,7 +1,7 @@
 """Software H.264 by libx264: no delay, no B-frames, a keyframe when time or a viewer asks.
 
-Keyframes are placed by time, not by counting pictures, so that dropped pictures do not stretch
-the interval that segments are cut by.
+Keyframes lie on a grid of time that begins with the first picture, so that neither dropped pictures
+nor keyframes that viewers ask for move the places where segments are cut.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class H264Encoder:
         self.track: Track | None = None
         self._track_id = track_id
         self._sets = ParameterSets()
-        self._keyframe_us = keyframe_us - 500_000 * fps.denominator // fps.numerator
+        self._keyframe_us = keyframe_us
+        self._half_picture_us = 500_000 * fps.denominator // fps.numerator
+        self._first_us: int | None = None
         self._key_due_us = 0
         self._open = partial(_open, width, height, fps)
         self._context = self._open(bitrate_bps)
@@ -57,12 +59,23 @@ class H264Encoder:
     def encode(self, frame: av.VideoFrame, dts_us: int, *, key: bool = False) -> list[AccessUnit]:
         """The access unit of this picture (one, as there is no delay); the frame stays the
         caller's and may be drawn on again."""
-        key = key or dts_us >= self._key_due_us
+        key = self._is_due(dts_us) or key
         # Must be set back: a frame that keeps its type makes every picture an IDR.
         frame.pict_type = PictureType.I if key else PictureType.NONE
         frame.pts = dts_us
         frame.time_base = MICROSECOND
         return [unit for packet in self._context.encode(frame) for unit in self._units(packet)]
+
+    def _is_due(self, dts_us: int) -> bool:
+        """Whether this picture is the one nearest to the next place of the grid."""
+        if dts_us < self._key_due_us:
+            return False
+        if self._first_us is None:
+            self._first_us = dts_us
+        places = (dts_us + self._half_picture_us - self._first_us) // self._keyframe_us
+        next_us = self._first_us + (places + 1) * self._keyframe_us
+        self._key_due_us = next_us - self._half_picture_us
+        return True
 
     def set_bitrate(self, bitrate_bps: int) -> None:
         """From the next picture on, which is a keyframe: x264 is opened anew, as the bound of its
@@ -77,8 +90,6 @@ class H264Encoder:
         dts_us, pts_us = packet.dts, packet.pts
         if self.track is None or dts_us is None or pts_us is None or not split.media:
             return []
-        if split.key:
-            self._key_due_us = dts_us + self._keyframe_us
         return [AccessUnit(self.track, dts_us, pts_us, split.key, tuple(split.media))]
 
 
