@@ -1,4 +1,4 @@
-"""The software encoder's keyframes: on a grid of time, whatever is asked for and whatever is lost."""
+"""The software encoder's keyframes: on a grid of time, whatever is asked for or lost."""
 
 from __future__ import annotations
 
