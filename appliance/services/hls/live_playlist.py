@@ -167,8 +167,8 @@ class LivePlaylist:
         durations_us = [segment.duration_us for segment in self.segments]
         whole_us = [us for us in durations_us if us >= wanted_us - wanted_us // 10] or [0]
         spread_us = max(whole_us) - min(whole_us)
-        if len(whole_us) == 1:
-            spread_us = abs(whole_us[0] - wanted_us)  # alone, it must be what was asked for
+        if len(whole_us) == 1:  # alone, it is taken for regular if it lasts whole seconds
+            spread_us = min(whole_us[0] % 1_000_000, -whole_us[0] % 1_000_000)
         margin_us = MARGIN_US if spread_us > REGULAR_US else 0
         return _ceil_s(max(wanted_us, max(durations_us) + margin_us))
 

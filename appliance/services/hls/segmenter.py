@@ -34,20 +34,27 @@ class Cut:
 
 
 class Segmenter:
-    """A segment ends before the first key once it is `target_us` long.
+    """A segment ends before the key that is nearest to `target_us`, or the first one after it.
 
     It ends too before a discontinuity or a new header, and at MAX_SEGMENT_US or MAX_SEGMENT_BYTES
     whatever follows (which makes the next one dependent).
     """
 
     def __init__(self, target_us: int) -> None:
+        self._target_us = target_us
         self._enough_us = target_us - min(TOLERANCE_US, target_us // 10)
+        self._key_us: int | None = None  # the newest key
+        self._key_interval_us = target_us
         self._open: Cut | None = None
         self._interrupted = False
 
     def feed(self, chunk: Chunk) -> Cut | None:
         """The segment that ends before this chunk, if one does."""
         finished = None
+        if chunk.key:
+            if self._key_us is not None and chunk.dts_us > self._key_us:
+                self._key_interval_us = chunk.dts_us - self._key_us
+            self._key_us = chunk.dts_us
         if self._open is not None and self._ends_before(chunk, self._open):
             finished = self._finish(chunk)
         if self._open is None:
@@ -80,7 +87,9 @@ class Segmenter:
             return True
         length_us = chunk.dts_us - segment.start_us
         if chunk.key and length_us >= self._enough_us:
-            return True
+            short_us = self._target_us - length_us
+            if short_us <= abs(self._key_interval_us - short_us):
+                return True  # the next key will be no nearer
         return (
             length_us + chunk.duration_us > MAX_SEGMENT_US
             or segment.size_bytes + len(chunk.data) > MAX_SEGMENT_BYTES
