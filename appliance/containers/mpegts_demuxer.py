@@ -30,6 +30,7 @@ from appliance.containers.track_gate import Event, TrackGate
 from appliance.errors import PeerError
 from appliance.media.clock import Unroller
 from appliance.media.track import Track
+from appliance.media.unit import Buffer
 
 MAX_STREAMS = 4  # a PMT that lists them without end
 MAX_DAMAGED_IN_ROW = 200  # a peer that sends nothing usable although its packets are in sync
@@ -50,7 +51,10 @@ class _Lane:
     reader: StreamReader
     assembler: PesAssembler
     counter: int | None = None  # continuity counter of the newest payload
-    newest: bytes = b""  # that payload, by which a repeated packet is known
+    expected: int = -1  # fourth byte of a packet that only continues in order
+    newest: Buffer = b""  # the newest payload, by which a repeated packet is known
+    is_interrupted: bool = False  # not yet told by a unit
+    begun_after: bool = False  # whether the PES packet at hand begun after that
 
 
 class MpegTsDemuxer:
@@ -94,6 +98,9 @@ class MpegTsDemuxer:
         head, control = packet[1], packet[3]
         pid = (head & 0x1F) << 8 | packet[2]
         lane = self._lanes.get(pid)
+        if lane is not None and head < _STARTS and control == lane.expected:  # nearly all packets
+            self._continue(lane, control & 0x0F, packet[4:], events)
+            return
         if lane is None and not self._is_table(pid):
             if not self._lanes:
                 self._await_program()
@@ -108,14 +115,25 @@ class MpegTsDemuxer:
             if start > PACKET_BYTES:
                 self._count_damage(f"an adaptation field of {packet[4]} bytes")
                 return
-        has_payload = bool(control & _PAYLOAD)
-        if lane is not None:
-            if flags & _DISCONTINUITY:
-                self._interrupt(pid)
-            if has_payload and self._is_next(lane, control & 0x0F, packet[start:]):
-                self._payload(lane, packet[start:], bool(head & _STARTS), events)
-        elif has_payload:
-            self._table(pid, packet[start:], starts=bool(head & _STARTS))
+        if lane is None:
+            if control & _PAYLOAD:
+                self._table(pid, packet[start:], starts=bool(head & _STARTS))
+            return
+        payload, counter = packet[start:], control & 0x0F
+        if lane.counter == counter and lane.newest == payload and control & _PAYLOAD:
+            self.counts["packets repeated"] += 1  # which §2.4.3.3 allows once
+            return
+        if flags & _DISCONTINUITY:
+            if head & _STARTS:
+                self._finish(lane, events)
+            self._interrupt(pid)
+        if control & _PAYLOAD:
+            self._check_counter(lane, counter)
+            if head & _STARTS:
+                self._finish(lane, events)
+                lane.assembler.start()
+                lane.begun_after = lane.is_interrupted
+            self._continue(lane, counter, payload, events)
 
     def _await_program(self) -> None:
         self._packets_without_program += 1
@@ -126,36 +144,32 @@ class MpegTsDemuxer:
         """discontinuity_indicator: of the time base on the PCR's PID, else of the counter."""
         for other, lane in self._lanes.items():
             if pid in (other, self._pcr_pid) and lane.counter is not None:
-                lane.assembler.discontinuity = True
-                lane.counter = None
+                lane.is_interrupted = True
+                lane.counter, lane.expected = None, -1
 
-    def _is_next(self, lane: _Lane, counter: int, payload: memoryview) -> bool:
-        """Heed the continuity counter (§2.4.3.3); False for a packet that came twice.
+    def _check_counter(self, lane: _Lane, counter: int) -> None:
+        """Drop what is begun if packets are missing (§2.4.3.3).
 
         A counter that stands still with new payloads is let pass: some cameras never count.
         """
-        before, lane.counter = lane.counter, counter
-        if before == counter and lane.newest == payload:
-            self.counts["packets repeated"] += 1
-            return False
-        lane.newest = bytes(payload)
+        before = lane.counter
         if before is not None and counter not in (before, before + 1 & 0x0F):
             self.counts["packets lost before"] += 1
             if lane.assembler.is_open:
                 lane.assembler.drop()
                 self.counts["units cut"] += 1
-        return True
 
-    def _payload(self, lane: _Lane, payload: memoryview, starts: bool, events: list[Event]) -> None:
-        assembler = lane.assembler
-        if starts:
-            self._finish(lane, events)
-            assembler.start()
+    def _continue(
+        self, lane: _Lane, counter: int, payload: memoryview, events: list[Event]
+    ) -> None:
+        lane.counter, lane.newest = counter, payload
+        lane.expected = _PAYLOAD | counter + 1 & 0x0F
         try:
-            assembler.append(payload)
+            is_complete = lane.assembler.append(payload)
         except PeerError as error:
             self._count_damage(str(error))
-        if assembler.is_complete:
+            return
+        if is_complete:
             self._finish(lane, events)
 
     def _finish(self, lane: _Lane, events: list[Event]) -> None:
@@ -164,12 +178,16 @@ class MpegTsDemuxer:
             return
         before = lane.reader.track
         try:
-            units = lane.reader.read(lane.assembler.take())
+            pes = lane.assembler.take()
+            pes.discontinuity = lane.begun_after
+            units = lane.reader.read(pes)
         except PeerError as error:
             self._count_damage(str(error))
             return
         if units:
             self._damaged_in_row = 0
+            if lane.begun_after:
+                lane.is_interrupted = lane.begun_after = False
         elif lane.reader.track is before:
             self.counts["packets without unit"] += 1
         events += self._gate.push(units, self._tracks())

@@ -84,19 +84,15 @@ def _parse_stamp(reader: Reader) -> int:
 
 
 class PesAssembler:
-    """One PID's payloads, put together until the packet is complete.
+    """One PID's payloads, put together until the packet is complete."""
 
-    discontinuity: to be told with the next packet taken.
-    """
-
-    __slots__ = ("_data", "_max_bytes", "_wanted_bytes", "discontinuity", "is_open")
+    __slots__ = ("_data", "_max_bytes", "_wanted_bytes", "is_open")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._data = bytearray()  # copied, for a view would keep all that arrived with it alive
         self._wanted_bytes: int | None = None  # 0: not announced
         self.is_open = False
-        self.discontinuity = False
 
     def drop(self) -> None:
         """Forget what was begun; further payloads are ignored until the next start."""
@@ -109,23 +105,23 @@ class PesAssembler:
         self.drop()
         self.is_open = True
 
-    def append(self, payload: memoryview) -> None:
-        """Raises: PeerError if the packet exceeds its cap; it is then dropped."""
+    def append(self, payload: memoryview) -> bool:
+        """True when all announced bytes are there, which is never without an announcement.
+
+        Raises: PeerError if the packet exceeds its cap; it is then dropped.
+        """
         if not self.is_open:
-            return
+            return False
         data = self._data
         data += payload
-        if self._wanted_bytes is None and len(data) >= _FIXED_BYTES:
+        size = len(data)
+        if self._wanted_bytes is None and size >= _FIXED_BYTES:
             length = data[4] << 8 | data[5]
             self._wanted_bytes = length + _FIXED_BYTES if length else 0
-        if len(data) > self._max_bytes:
+        if size > self._max_bytes:
             self.drop()
             raise PeerError(f"a PES packet of more than {self._max_bytes} bytes")
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all announced bytes are there; never true without an announcement."""
-        return bool(self._wanted_bytes) and len(self._data) >= (self._wanted_bytes or 0)
+        return bool(self._wanted_bytes) and size >= (self._wanted_bytes or 0)
 
     def take(self) -> Pes:
         """The packet; call when `is_open`. Raises: PeerError if it is damaged."""
@@ -133,6 +129,4 @@ class PesAssembler:
         self.drop()
         if len(data) < wanted_bytes:
             raise PeerError("a PES packet that ends before its length")
-        pes = parse_pes(data)
-        pes.discontinuity, self.discontinuity = self.discontinuity, False
-        return pes
+        return parse_pes(data)

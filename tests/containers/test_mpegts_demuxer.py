@@ -11,6 +11,7 @@ from container_samples import (
     FRAME_US,
     IDR,
     PMT_PID,
+    SLICE,
     VIDEO_PID,
     aac_track,
     avc_config,
@@ -235,6 +236,21 @@ def test_ts_discontinuity_indicator_marks_the_next_units_of_all_tracks() -> None
     assert not demuxer.counts
 
 
+def test_ts_discontinuity_does_not_mark_a_unit_that_began_before_it() -> None:
+    writer, field = PacketWriter(VIDEO_PID), adaptation_field(DISCONTINUITY, 0)
+    before, after, last = (pes[:4] + b"\0\0" + pes[6:] for pes in video(3))
+    data = VIDEO_ONLY + ts(writer, before) + ts(writer, after, adaptation=field) + ts(writer, last)
+    found = units_of(demux(MpegTsDemuxer(), data))
+    assert [unit.discontinuity for unit in found] == [False, True, False]
+
+
+def test_ts_discontinuity_is_told_by_the_first_unit_that_survives() -> None:
+    writer, field = PacketWriter(VIDEO_PID), adaptation_field(DISCONTINUITY, 0)
+    data = VIDEO_ONLY + ts(writer, avc_pes(0)) + ts(writer, BAD_PES["nothing"], adaptation=field)
+    found = units_of(demux(MpegTsDemuxer(), data + ts(writer, avc_pes(1), avc_pes(2))))
+    assert [unit.discontinuity for unit in found] == [False, True, False]
+
+
 def test_ts_clock_jumps_and_a_missing_clock_do_not_matter() -> None:
     writer, data = PacketWriter(VIDEO_PID), VIDEO_ONLY
     for number, clock_us in enumerate((0, 10**12, None, 5, (1 << 33) * 11, None)):
@@ -293,21 +309,30 @@ def test_ts_bytes_that_are_missing_cost_the_units_they_hit() -> None:
     assert demuxer.finder.lost == 1
 
 
-def test_ts_lost_packet_costs_the_unit_it_belongs_to() -> None:
-    pes = video(4)
-    pes[1] = pes[1] + b"." * 500
-    pes[1] = pes[1][:4] + (len(pes[1]) - 6).to_bytes(2, "big") + pes[1][6:]
+def longer(pes: bytes, extra_bytes: int, *, is_announced: bool = True) -> bytes:
+    """The same with a longer picture."""
+    length = len(pes) - 6 + extra_bytes if is_announced else 0
+    return pes[:4] + length.to_bytes(2, "big") + pes[6:] + b"." * extra_bytes
+
+
+@pytest.mark.parametrize("is_announced", [False, True])
+def test_ts_lost_packet_costs_the_unit_it_belongs_to(is_announced: bool) -> None:
+    first, *others = video(4)
+    pes = [first, *(longer(other, 500, is_announced=is_announced) for other in others)]
     data = ts(PacketWriter(VIDEO_PID), *pes)
     pieces = [data[i : i + PACKET_BYTES] for i in range(0, len(data), PACKET_BYTES)]
-    for lost in (2, 3, 4):
+    assert len(pieces) == 13
+    for lost in range(1, 12):
         demuxer = MpegTsDemuxer()
-        rest = pieces[:lost] + pieces[lost + 1 :]
-        assert frame_count(demux(demuxer, VIDEO_ONLY + b"".join(rest))) == 3
+        found = units_of(demux(demuxer, VIDEO_ONLY + b"".join(pieces[:lost] + pieces[lost + 1 :])))
         assert demuxer.counts["packets lost before"] == 1
+        was_end = lost in (5, 9) and not is_announced  # maybe the end of the unit before
+        assert len(found) == (2 if was_end else 3)
+        assert {unit.size_bytes for unit in found[1:]} == {len(SLICE) + 500}
 
 
 def test_ts_packet_that_comes_twice_is_taken_once() -> None:
-    data = ts(PacketWriter(VIDEO_PID), *video(5))
+    data = ts(PacketWriter(VIDEO_PID), *video(5), longer(avc_pes(5 * TICKS), 600))
     twice = b"".join(data[i : i + PACKET_BYTES] * 2 for i in range(0, len(data), PACKET_BYTES))
     demuxer = MpegTsDemuxer()
     assert demux(demuxer, VIDEO_ONLY + twice) == demux(MpegTsDemuxer(), VIDEO_ONLY + data)
