@@ -27,7 +27,9 @@ class Sink(Protocol):
         """All tracks of what follows; again whenever one of them changes."""
         ...
 
-    def write(self, unit: AccessUnit) -> None: ...
+    def write(self, *units: AccessUnit) -> None:
+        """Units in order; those given together wake the appliance once."""
+        ...
 
     def drop(self, count: int) -> None:
         """Count pictures that were left out."""
@@ -47,16 +49,21 @@ class Outlet:
     def describe(self, tracks: tuple[Track, ...]) -> None:
         self._send(tracks)
 
-    def write(self, unit: AccessUnit) -> None:
-        if unit.size_bytes > MAX_UNIT_BYTES:
-            self.drop(1)
-            return
-        self._send(unit)
+    def write(self, *units: AccessUnit) -> None:
+        for unit in units:
+            if unit.size_bytes > MAX_UNIT_BYTES:
+                self.drop(1)
+            else:
+                self._pipe.send(unit)
+                self._tell_health(unit)
+        self._flush()
+
+    def _tell_health(self, unit: AccessUnit) -> None:
         now_us = monotonic_us()
         if now_us - self._health_us >= HEALTH_INTERVAL_US:
             self._health_us = now_us
             late_us = max(0, now_us - unit.dts_us)
-            self._send(Health(self._dropped_frames, late_us, rss_bytes()))
+            self._pipe.send(Health(self._dropped_frames, late_us, rss_bytes()))
 
     def drop(self, count: int) -> None:
         self._dropped_frames += count
