@@ -74,7 +74,7 @@ class Timeline:
         if nudge_us:
             self.repairs += 1
         elif not state.fresh and not discontinuity:
-            state.step_us = out_us - state.last_us
+            state.step_us = min(out_us - state.last_us, 4 * state.step_us)  # one gap is no rule
         state.fresh = False
         state.last_us = out_us = out_us + nudge_us
         self._newest_us = max(self._newest_us, out_us)
@@ -99,14 +99,17 @@ class Timeline:
 
     def _reanchor(self, state: _TrackState, dts_us: int) -> bool:
         """Give the track the offset that explains its stamp. False if it is the one it has."""
-        wanted_us = state.last_us + min(state.step_us, MAX_STEP_US)
+        step_us = min(state.step_us, MAX_STEP_US)
+        wanted_us = state.last_us + step_us
+        undone_us = dts_us + state.previous_offset_us
         offset_us = self._shared_offset_us(state, dts_us)
-        if offset_us is None and abs(dts_us + state.previous_offset_us - wanted_us) <= MAX_SKEW_US:
-            offset_us = state.previous_offset_us
-        if offset_us is None and self._is_plausible(state, dts_us + state.offset_us):
-            offset_us = state.offset_us
         if offset_us is None:
-            offset_us = max(self._newest_us + min(state.step_us, MAX_STEP_US), wanted_us) - dts_us
+            if abs(undone_us - wanted_us) <= MAX_SKEW_US and self._is_plausible(state, undone_us):
+                offset_us = state.previous_offset_us
+            elif self._is_plausible(state, dts_us + state.offset_us):
+                offset_us = state.offset_us
+            else:
+                offset_us = max(self._newest_us + step_us, wanted_us) - dts_us
         if offset_us == state.offset_us:
             return False
         self.repairs += 1
@@ -114,14 +117,23 @@ class Timeline:
         return True
 
     def _shared_offset_us(self, state: _TrackState, dts_us: int) -> int | None:
-        """The offset of another track by which the two are together, if there is one."""
-        skews_us = [
-            (abs(dts_us + other.offset_us - other.last_us), other.offset_us)
-            for other in self._tracks.values()
-            if other is not state
-        ]
-        skew_us, offset_us = min(skews_us, default=(MAX_SKEW_US + 1, 0))
-        return offset_us if skew_us <= MAX_SKEW_US else None
+        """The offset of another track by which the two are together, if there is one.
+
+        For a clear step backwards on the clock they share, this track must have been the one that
+        ran ahead: else it is the first of the two to jump.
+        """
+        is_back = dts_us + state.offset_us < state.last_us - MAX_BACK_US
+        nearest_us, offset_us = MAX_SKEW_US + 1, None
+        for other in self._tracks.values():
+            skew_us = abs(dts_us + other.offset_us - other.last_us)
+            is_own = other.offset_us == state.offset_us
+            if other is state or (
+                is_own and is_back and state.last_us - other.last_us <= MAX_SKEW_US
+            ):
+                continue
+            if skew_us < nearest_us:
+                nearest_us, offset_us = skew_us, other.offset_us
+        return offset_us
 
     def _is_plausible(self, state: _TrackState, out_us: int) -> bool:
         return (

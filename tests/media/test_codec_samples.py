@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from fractions import Fraction
 from typing import Any
 
@@ -203,3 +204,46 @@ def test_h265_set_with_every_branch_is_read_as_libavcodec_reads_it() -> None:
     assert active.fps == fields["vui_time_scale"] / fields["vui_num_units_in_tick"]
     assert active.max_reorder_frames == fields["sps_max_num_reorder_pics"]
     assert parse_vps_fps(first) == fields["vps_time_scale"] / fields["vps_num_units_in_tick"]
+
+
+def keys_by_ffprobe(data: bytes, form: str) -> list[bool]:
+    command = ("ffprobe", "-v", "error", "-f", form, "-show_entries", "packet=flags", "-of", "csv")
+    answer = subprocess.run(
+        (*command, "pipe:0"), input=data, check=True, stdout=subprocess.PIPE
+    ).stdout.decode()
+    return [line.startswith("packet,K") for line in answer.split()]
+
+
+def access_units(data: bytes, delimiter: int) -> list[list[memoryview]]:
+    units: list[list[memoryview]] = []
+    for nal in split_annexb(data):
+        if nal[0] == delimiter:
+            units.append([])
+        units[-1].append(nal)
+    return units
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-x264-params aud=1:keyint=4:min-keyint=1:scenecut=0:open-gop=1:bframes=2",
+        "-x264-params aud=1:keyint=4:min-keyint=1:scenecut=0:bframes=2:slices=3",
+        "-tune zerolatency -x264-params aud=1:keyint=3:nal-hrd=vbr:bufsize=500:vbv-maxrate=500",
+    ],
+)
+def test_h264_keys_are_where_ffprobe_sees_them(options: str) -> None:
+    data = encode(Sample("keys", "h264", "320x240", "25", options))
+    units = access_units(data, 0x09)
+    keys = [h264.split_parameter_sets(unit).key for unit in units]
+    assert keys == keys_by_ffprobe(data, "h264")
+    assert sum(keys) >= 2
+
+
+@pytest.mark.parametrize("gop", ["open-gop=1", "open-gop=0"])
+def test_h265_keys_are_where_ffprobe_sees_them(gop: str) -> None:
+    options = f"-x265-params aud=1:keyint=4:min-keyint=1:scenecut=0:bframes=2:{gop}"
+    data = encode(Sample("keys", "hevc", "320x240", "25", options))
+    units = access_units(data, 0x46)
+    keys = [h265.split_parameter_sets(unit).key for unit in units]
+    assert keys == keys_by_ffprobe(data, "hevc")
+    assert sum(keys) >= 2
