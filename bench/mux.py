@@ -86,11 +86,12 @@ def our_mux(make_muxer: Callable[[], Any], prepared: Any) -> int:
     """Chunks are dropped as they come, as a ring does in the end."""
     tracks, units = prepared
     muxer = make_muxer()
-    size_bytes = len(muxer.header(tracks))
+    size_bytes: int = len(muxer.header(tracks))
     for unit in units:
         for chunk in muxer.feed(unit):
             size_bytes += chunk.size_bytes
-    return size_bytes + sum(chunk.size_bytes for chunk in muxer.flush())
+    size_bytes += sum(chunk.size_bytes for chunk in muxer.flush())
+    return size_bytes
 
 
 def our_demux(make_demuxer: Callable[[], Any], data: bytes) -> int:
@@ -102,7 +103,7 @@ def our_demux(make_demuxer: Callable[[], Any], data: bytes) -> int:
 
 
 def av_packets(path: Path) -> Any:
-    demuxer = av.open(path)
+    demuxer = av.open(path, "r")
     return demuxer, [packet for packet in demuxer.demux() if packet.dts is not None]
 
 
@@ -117,8 +118,8 @@ def av_mux(format: str, prepared: Any) -> None:
 
 
 def av_demux(format: str, data: bytes) -> int:
-    with av.open(io.BytesIO(data), format=format) as demuxer:
-        return sum(len(bytes(packet)) for packet in demuxer.demux())
+    with av.open(io.BytesIO(data), "r", format=format) as demuxer:
+        return sum(packet.size for packet in demuxer.demux())
 
 
 def compare(format: str, source: Path, rounds: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from framehash import remux
 from mutation import CORPUS
 
-from appliance.media.amf0 import EcmaArray, encode
+from appliance.media.amf0 import EcmaArray, Value, encode
 
 VIDEO = "testsrc2=size=64x48:rate=25:duration=0.25"
 AUDIO = "sine=frequency=440:duration=0.2"
@@ -49,7 +49,12 @@ def corpora() -> dict[str, bytes]:
     new_codecs = by_ffmpeg(f"{X265} {OPUS}", "mp4")
     plain = by_ffmpeg(f"{X264} {AAC}", "mp4")
     several = by_ffmpeg(f"{X264} {AAC}", "mp4", audio_tracks=2)
-    connect = {"app": "live", "tcUrl": "rtmp://host/live", "fpad": False, "capabilities": 15}
+    connect: dict[str, Value] = {
+        "app": "live",
+        "tcUrl": "rtmp://host/live",
+        "fpad": False,
+        "capabilities": 15,
+    }
     return {
         "flv/ffmpeg": by_ffmpeg(f"{X264} -bf 2 {AAC}", "flv"),
         "flv/enhanced": remux(new_codecs, "mp4", "flv"),

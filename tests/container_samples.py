@@ -12,6 +12,7 @@ from appliance.containers.flv import TagType, file_header, tag
 from appliance.containers.mpegts import PACKET_BYTES, Pmt, make_pat, make_pmt
 from appliance.containers.mpegts_packets import PacketWriter
 from appliance.containers.mpegts_pes import STREAM_VIDEO, make_pes_header
+from appliance.hub.rendition import Muxer
 from appliance.media.aac import AacConfig
 from appliance.media.h264 import H264Config
 from appliance.media.h265 import H265Config
@@ -29,15 +30,12 @@ HEVC_IDR = bytes((0x26, 0x01)) + b"idr" * 20
 HEVC_SLICE = bytes((0x02, 0x01)) + b"p" * 30
 
 
+Event = tuple[Track, ...] | AccessUnit
+
+
 class Demuxer(Protocol):
-    def receive(self, data: bytes) -> list[tuple[Track, ...] | AccessUnit]: ...
-    def receive_eof(self) -> list[tuple[Track, ...] | AccessUnit]: ...
-
-
-class Muxer(Protocol):
-    def header(self, tracks: Iterable[Track]) -> bytes: ...
-    def feed(self, unit: AccessUnit) -> list[Chunk]: ...
-    def flush(self) -> list[Chunk]: ...
+    def receive(self, data: bytes) -> list[Event]: ...
+    def receive_eof(self) -> list[Event]: ...
 
 
 def avc_config(name: str = "baseline") -> H264Config:
@@ -108,18 +106,18 @@ def joined(chunks: list[Chunk]) -> bytes:
     return chunks[0].header + b"".join(chunk.data for chunk in chunks)
 
 
-def demux(demuxer: Demuxer, data: bytes, step: int | None = None) -> list:
+def demux(demuxer: Demuxer, data: bytes, step: int | None = None) -> list[Event]:
     """All events, of data that comes whole or in pieces of `step` bytes."""
     pieces = [data] if step is None else [data[i : i + step] for i in range(0, len(data), step)]
     events = [event for piece in pieces for event in demuxer.receive(piece)]
     return events + demuxer.receive_eof()
 
 
-def units_of(events: list) -> list[AccessUnit]:
+def units_of(events: list[Event]) -> list[AccessUnit]:
     return [event for event in events if isinstance(event, AccessUnit)]
 
 
-def tracks_of(events: list) -> list[tuple[Track, ...]]:
+def tracks_of(events: list[Event]) -> list[tuple[Track, ...]]:
     return [event for event in events if not isinstance(event, AccessUnit)]
 
 

@@ -122,7 +122,7 @@ def remux(source: Path | bytes, format: str, to: str) -> bytes:
     """The same packets in another container, by PyAV's libav (newer than the Debian ffmpeg's)."""
     out = io.BytesIO()
     opened = source if isinstance(source, Path) else io.BytesIO(source)
-    with av.open(opened, format=format) as demuxer, av.open(out, "w", format=to) as muxer:
+    with av.open(opened, "r", format=format) as demuxer, av.open(out, "w", format=to) as muxer:
         streams = {s.index: muxer.add_stream_from_template(s) for s in demuxer.streams}
         for packet in demuxer.demux():
             if packet.dts is not None:
@@ -190,7 +190,7 @@ def packet_times(source: Path | bytes, format: str = "mp4") -> dict[str, list[Pa
 def _packet_times_of_new_libav(source: Path | bytes, format: str) -> dict[str, list[PacketTime]]:
     found: dict[str, list[PacketTime]] = {}
     opened = source if isinstance(source, Path) else io.BytesIO(source)
-    with av.open(opened, format=format) as demuxer:
+    with av.open(opened, "r", format=format) as demuxer:
         for packet in demuxer.demux():
             if packet.dts is not None and packet.pts is not None:
                 base = packet.time_base * 1_000_000
@@ -246,18 +246,12 @@ def _parts(name: str, data: bytes) -> tuple[bytes, ...]:
 
 def clip_units(kind: str) -> tuple[tuple[Track, ...], list[AccessUnit]]:
     """The clip as our own types, fresh at each call; the earliest dts is FIRST_DTS_US."""
-    return mp4_units(make_clip(kind))
-
-
-def mp4_units(path: Path) -> tuple[tuple[Track, ...], list[AccessUnit]]:
-    """The same of any MP4 of these codecs."""
     tracks: dict[int, Track] = {}
     units: list[AccessUnit] = []
-    with av.open(path) as demuxer:
+    with av.open(make_clip(kind)) as demuxer:
         for stream in demuxer.streams:
-            config = _config(
-                stream.codec_context.name.removeprefix("lib"), stream.codec_context.extradata
-            )
+            context = stream.codec_context
+            config = _config(context.name.removeprefix("lib"), context.extradata or b"")
             tracks[stream.index] = Track(stream.index + 1, config)
         for packet in demuxer.demux():
             if packet.dts is None or packet.pts is None:

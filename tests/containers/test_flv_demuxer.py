@@ -8,6 +8,7 @@ import pytest
 from container_samples import (
     IDR,
     SLICE,
+    Event,
     aac_track,
     avc_config,
     avc_frame_body,
@@ -47,13 +48,14 @@ from appliance.containers.flv_tag_reader import (
 )
 from appliance.errors import PeerError
 from appliance.media.opus import OpusConfig
+from appliance.media.track import Track
 
 VIDEO, AUDIO, SCRIPT = TagType.VIDEO, TagType.AUDIO, TagType.SCRIPT
 ASC = b"\x11\x90"
 AVC = avc_header_body()
 
 
-def read(*tags: tuple[TagType, int, bytes]) -> tuple[FlvDemuxer, list]:
+def read(*tags: tuple[TagType, int, bytes]) -> tuple[FlvDemuxer, list[Event]]:
     demuxer = FlvDemuxer()
     return demuxer, demux(demuxer, flv(*tags))
 
@@ -68,7 +70,9 @@ def read(*tags: tuple[TagType, int, bytes]) -> tuple[FlvDemuxer, list]:
     ],
 )
 @pytest.mark.parametrize("step", [None, 1, 7, 4096])
-def test_flv_is_read_as_it_was_written_however_it_is_cut(tracks: tuple, step: int | None) -> None:
+def test_flv_is_read_as_it_was_written_however_it_is_cut(
+    tracks: tuple[Track, ...], step: int | None
+) -> None:
     streams = [pictures(t, 30) if t.kind == "video" else sounds(t, 50) for t in tracks]
     units = interleaved(*streams)
     events = demux(FlvDemuxer(), joined(mux(FlvMuxer(), tracks, units)), step)
@@ -87,8 +91,8 @@ def test_flv_legacy_hevc_is_read() -> None:
     header = b"\x1c\0\0\0\0" + hevc_config().to_hvcc()
     frame = b"\x1c\x01\0\0\x28\0\0\0\x05\x26\x01abc"
     _, events = read((VIDEO, 0, header), (VIDEO, 40, frame))
-    (tracks, unit) = events
-    assert tracks[0].config == hevc_config()
+    (unit,) = units_of(events)
+    assert tracks_of(events)[0][0].config == hevc_config()
     assert unit.key and unit.parts == (b"\x26\x01abc",)
     assert unit.pts_us - unit.dts_us == 40_000
 
@@ -226,7 +230,7 @@ def test_enhanced_nanosecond_offset_is_added(modifiers: bytes, offset_us: int) -
 def test_enhanced_modifiers_are_read_to_the_limit_and_refused_beyond() -> None:
     chain = mod_ex(7, b"x", kind=1) * (MAX_MOD_EX - 2)
     end = mod_ex(1, b"x", kind=1) + b"Opus\xf8"
-    assert parse_audio_tag(b"\x97" + chain + end)[0].data == b"\xf8"
+    assert bytes(parse_audio_tag(b"\x97" + chain + end)[0].data) == b"\xf8"
     for count in (MAX_MOD_EX, 1000):
         with pytest.raises(PeerError, match="modifiers"):
             parse_audio_tag(b"\x97" + mod_ex(7, b"x", kind=1) * count + end)

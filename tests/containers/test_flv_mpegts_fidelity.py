@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 import pytest
-from container_samples import Demuxer, Muxer, demux, joined, mux, sound, tracks_of, units_of
+from container_samples import Demuxer, demux, joined, mux, sound, tracks_of, units_of
 from framehash import (
     KEY_FRAMES,
     assert_same_times,
@@ -26,6 +26,7 @@ from appliance.containers.flv_demuxer import FlvDemuxer
 from appliance.containers.flv_muxer import FlvMuxer
 from appliance.containers.mpegts_demuxer import MpegTsDemuxer
 from appliance.containers.mpegts_muxer import MpegTsMuxer
+from appliance.hub.rendition import Muxer
 from appliance.media.g711 import G711Config
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
@@ -102,7 +103,7 @@ def test_viewer_who_stays_sees_a_new_picture_size(format: str) -> None:
     muxer = muxer_of(format)
     chunks = mux(muxer, *first) + mux(muxer, *second)
     assert [chunk.discontinuity for chunk in chunks].count(True) == 1
-    with av.open(io.BytesIO(joined(chunks)), format=format) as opened:
+    with av.open(io.BytesIO(joined(chunks)), "r", format=format) as opened:
         sizes = [(frame.width, frame.height) for frame in opened.decode(video=0)]
     assert sizes == [(192, 128)] * 90 + [(160, 96)] * 90
 

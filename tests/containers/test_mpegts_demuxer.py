@@ -13,6 +13,7 @@ from container_samples import (
     PMT_PID,
     SLICE,
     VIDEO_PID,
+    Event,
     aac_track,
     avc_config,
     avc_pes,
@@ -65,6 +66,8 @@ from appliance.errors import PeerError
 from appliance.media.aac import AacConfig, adts_header
 from appliance.media.bits import Reader
 from appliance.media.nal import join_annexb
+from appliance.media.opus import OpusConfig
+from appliance.media.track import Track
 
 AVC = ElementaryStream(VIDEO_PID, StreamType.H264)
 AAC = ElementaryStream(AUDIO_PID, StreamType.AAC_ADTS)
@@ -73,7 +76,7 @@ BOTH = tables(Pmt(VIDEO_PID, (AVC, AAC)))
 TICKS = 3600  # of a frame at 25 fps
 
 
-def frame_count(events: list) -> int:
+def frame_count(events: list[Event]) -> int:
     return len(units_of(events))
 
 
@@ -95,7 +98,9 @@ def video(count: int = 10, *, first: int = 0) -> list[bytes]:
     [(avc_track(), aac_track()), (hevc_track(), opus_track()), (avc_track(),), (aac_track(),)],
 )
 @pytest.mark.parametrize("step", [None, 1, 187, 188, 1316])
-def test_ts_is_read_as_it_was_written_however_it_is_cut(tracks: tuple, step: int | None) -> None:
+def test_ts_is_read_as_it_was_written_however_it_is_cut(
+    tracks: tuple[Track, ...], step: int | None
+) -> None:
     streams = [pictures(t, 30) if t.kind == "video" else sounds(t, 40) for t in tracks]
     units = interleaved(*streams)
     data = joined(mux(MpegTsMuxer(), tracks, units))
@@ -155,7 +160,8 @@ def test_ts_adts_frames_may_be_split_by_pes_packets(cut: int) -> None:
 def test_ts_pes_header_may_be_split_by_packets() -> None:
     pes = avc_pes(TICKS)
     for size in range(1, 30):
-        pieces, writer = [], PacketWriter(VIDEO_PID)
+        writer = PacketWriter(VIDEO_PID)
+        pieces: list[bytes] = []
         writer.write(pieces, pes[:size])
         writer.write(pieces, pes[size:])
         rest = bytearray(b"".join(pieces))
@@ -170,7 +176,7 @@ def test_ts_tracks_are_announced_together_and_late_ones_when_they_come() -> None
     events = demuxer.receive(BOTH + ts(audio_writer, aac_pes(0, b"raw1"), aac_pes(1920, b"raw2")))
     assert events == []
     events += demuxer.receive(ts(video_writer, avc_pes(0)))
-    assert [t.id for t in events[0]] == [VIDEO_PID, AUDIO_PID]
+    assert [t.id for t in tracks_of(events)[0]] == [VIDEO_PID, AUDIO_PID]
     assert frame_count(events) == 3 and len(tracks_of(events)) == 1
 
 
@@ -179,10 +185,10 @@ def test_ts_track_that_is_listed_yet_silent_holds_nothing_up_for_long() -> None:
     frames = video(2 + MAX_HOLD_US // FRAME_US)
     assert demuxer.receive(BOTH + ts(writer, *frames[:-1])) == []
     events = demuxer.receive(ts(writer, frames[-1]))
-    assert [t.id for t in events[0]] == [VIDEO_PID]
+    assert [t.id for t in tracks_of(events)[0]] == [VIDEO_PID]
     assert frame_count(events) == len(frames)
     events = demuxer.receive(ts(PacketWriter(AUDIO_PID), aac_pes(0, b"raw")))
-    assert [t.id for t in events[0]] == [VIDEO_PID, AUDIO_PID]
+    assert [t.id for t in tracks_of(events)[0]] == [VIDEO_PID, AUDIO_PID]
 
 
 def test_ts_units_without_progress_are_not_held_for_ever() -> None:
@@ -361,7 +367,7 @@ def section_packets(section: bytes, pid: int) -> bytes:
     return b"".join(out)
 
 
-def pmt_with(section: bytes) -> list:
+def pmt_with(section: bytes) -> list[Event]:
     """What comes of a stream whose PMT is this section."""
     pat_packet = VIDEO_ONLY[:PACKET_BYTES]
     data = pat_packet + section_packets(section, PMT_PID) + ts(PacketWriter(VIDEO_PID), *video(3))
@@ -605,7 +611,7 @@ def test_ts_damaged_opus_is_counted(name: str) -> None:
     demuxer = MpegTsDemuxer()
     events = demux(demuxer, data)
     assert [unit.parts[0] for unit in units_of(events)] == [b"\xf8\0"] * 2
-    assert tracks_of(events)[0][0].config.pre_skip_samples == 312
+    assert tracks_of(events)[0][0].config == OpusConfig(2, 312)
     assert demuxer.counts == {"damaged": 1}
 
 
@@ -635,7 +641,7 @@ def test_ts_table_and_pes_mutants_raise_only_peer_error() -> None:
 
 
 def test_ts_mutated_opus_and_aac_streams_raise_only_peer_error() -> None:
-    seeds = [sound(opus_track(), 0).parts[0], b"\x7f\xfc\x02\x01\x38\0\0\x01x\xf8\0"]
+    seeds = [bytes(sound(opus_track(), 0).parts[0]), b"\x7f\xfc\x02\x01\x38\0\0\x01x\xf8\0"]
     head = tables(Pmt(AUDIO_PID, (OPUS,)))
 
     def parse(payload: bytes) -> None:

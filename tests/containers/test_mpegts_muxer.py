@@ -98,7 +98,8 @@ def assert_counters_go_on(found: list[Packet]) -> None:
 @pytest.mark.parametrize("field", [b"", adaptation_field(0x40), adaptation_field(0x40, 123_456)])
 def test_ts_payload_of_every_size_is_cut_and_stuffed_exactly(field: bytes) -> None:
     for size in [*range(1, 400), 184 * 64, 184 * 65 + 1, 184 * 200 + 183]:
-        writer, out = PacketWriter(VIDEO_PID), []
+        writer = PacketWriter(VIDEO_PID)
+        out: list[bytes] = []
         payload = bytes(number % 251 for number in range(size))
         writer.write(out, payload, field)
         found = packets(b"".join(out))

@@ -96,7 +96,16 @@ def test_amf0_broken_value_is_refused(data: str) -> None:
 
 
 def test_amf0_several_values_keep_their_order() -> None:
-    values = ["publish", 4.0, None, "cam", "live", {"a": [1.0, {"b": "c"}]}, EcmaArray(), [[]]]
+    values: list[Value] = [
+        "publish",
+        4.0,
+        None,
+        "cam",
+        "live",
+        {"a": [1.0, {"b": "c"}]},
+        EcmaArray(),
+        [[]],
+    ]
     assert decode(encode(*values)) == values
 
 
