@@ -21,7 +21,6 @@ from appliance.services.hls.settings import Settings
 log = logging.getLogger(__name__)
 
 READ_ALL_US = 3_600_000_000  # a feed never jumps to the newest key: it wants the past, in order
-READ_US = 3_000_000  # what is read lies in segments; kept against a loop that stands still
 
 
 class Feed:
@@ -78,8 +77,6 @@ class Feed:
                     self.playlist.add(cut, self.stream.anchor)
             if any(cuts):
                 self._changed.fire()
-            if self.form.is_ours_alone:
-                rendition.ring.max_duration_us = READ_US
 
     def _finish(self) -> None:
         cut = self._segmenter.flush()

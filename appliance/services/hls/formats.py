@@ -15,10 +15,7 @@ from appliance.services.hls.settings import HlsFormat
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """rendition: the name under which the hub shares the muxed chunks with other services.
-
-    is_ours_alone: nobody else reads its chunks, so they need not be kept for joining viewers.
-    """
+    """rendition: the name under which the hub shares the muxed chunks with other services."""
 
     format: HlsFormat
     rendition: str
@@ -26,7 +23,6 @@ class Form:
     carried_tracks: Callable[[Sequence[Track]], Sequence[Track]]
     suffix: str
     content_type: str
-    is_ours_alone: bool
 
     @property
     def playlist_name(self) -> str:
@@ -46,10 +42,6 @@ def _carried_by_ts(tracks: Sequence[Track]) -> tuple[Track, ...]:
 
 
 FORMS = {
-    HlsFormat.FMP4: Form(
-        HlsFormat.FMP4, "fmp4", Fmp4Muxer, carried_by_fmp4, ".m4s", "video/mp4", True
-    ),
-    HlsFormat.TS: Form(
-        HlsFormat.TS, "mpegts", MpegTsMuxer, _carried_by_ts, ".ts", "video/mp2t", False
-    ),
+    HlsFormat.FMP4: Form(HlsFormat.FMP4, "fmp4", Fmp4Muxer, carried_by_fmp4, ".m4s", "video/mp4"),
+    HlsFormat.TS: Form(HlsFormat.TS, "mpegts", MpegTsMuxer, _carried_by_ts, ".ts", "video/mp2t"),
 }

@@ -226,7 +226,9 @@ class Hls:
             raise LimitExceeded("too many viewers wait for this stream's first segment")
         wait_us = MAX_WAIT_US  # an on-demand source starts meanwhile
         if feed.stream.tracks:
-            wait_us = min(3 * feed.playlist.settings.segment_us, MAX_WAIT_US)
+            intervals = (stats.key_interval_us or 0 for stats in feed.stream.stats.values())
+            longest_us = max(feed.playlist.settings.segment_us, *intervals)
+            wait_us = min(3 * longest_us, MAX_WAIT_US)
         return await feed.wait_ready(wait_us / 1e6)
 
     async def _sweep_for_ever(self) -> None:

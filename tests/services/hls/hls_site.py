@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -167,20 +167,19 @@ def units(
     tracks: tuple[Track, ...], duration_us: int, *, gop_us: int = 2_000_000, size_bytes: int = 400
 ) -> list[AccessUnit]:
     """Pictures of one slice and frames of sound, from time 0 on."""
-    streams: list[Iterator[AccessUnit]] = []
+    streams: list[list[AccessUnit]] = []
     for track in tracks:
-        stamps: Iterator[int]
         if track.kind == "video":
-            stamps = iter(range(0, duration_us, FRAME_US))
             streams.append(
-                picture(track, us, key=bool(gop_us) and us % gop_us == 0, size_bytes=size_bytes)
-                for us in stamps
+                [
+                    picture(track, us, key=bool(gop_us) and us % gop_us == 0, size_bytes=size_bytes)
+                    for us in range(0, duration_us, FRAME_US)
+                ]
             )
         else:
             steps = (n * AAC_SAMPLES * 1_000_000 // AAC_HZ for n in itertools.count())
-            streams.append(
-                sound(track, us) for us in itertools.takewhile(lambda us: us < duration_us, steps)
-            )
+            within = itertools.takewhile(lambda us: us < duration_us, steps)
+            streams.append([sound(track, us) for us in within])
     return interleaved(*streams)
 
 
@@ -193,6 +192,30 @@ def write_all(publisher: Publisher, tracks: tuple[Track, ...], what: list[Access
     publisher.describe(tracks)
     for unit in what:
         publisher.write(copied(unit))
+
+
+async def turns(count: int = 20) -> None:
+    """Lets tasks that are ready run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def write_in_turns(publisher: Publisher, what: list[AccessUnit], by_us: int) -> None:
+    """As a source would that has all the time in the world: feeds read as it writes."""
+    for number, unit in enumerate(what):
+        publisher.write(copied(unit, by_us))
+        if not number % 20:
+            await turns(3)
+    await turns()
+
+
+# Keeps as much past as a test likes to write at once.
+LONG = Limits(
+    units_us=60_000_000,
+    units_keep_us=60_000_000,
+    rendition_us=60_000_000,
+    rendition_keep_us=60_000_000,
+)
 
 
 @asynccontextmanager
