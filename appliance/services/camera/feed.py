@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from appliance.hub.sessions import Session
@@ -79,8 +78,8 @@ class Feed:
         if not self.settings.on_demand:
             await worker.run()
             return
-        running = asyncio.ensure_future(worker.run())
-        idle = asyncio.ensure_future(self.stream.demand.wait_idle(self.settings.on_demand_close_us))
+        running = asyncio.create_task(worker.run())
+        idle = asyncio.create_task(self.stream.demand.wait_idle(self.settings.on_demand_close_us))
         try:
             await asyncio.wait({running, idle}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
@@ -88,9 +87,7 @@ class Feed:
             session.log.info("nobody watches any more")
         finally:
             idle.cancel()
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError, WorkerFault):
-                await running
+            await end_task(running)
 
     def _after_fault(self, worker: WorkerSession, session: Session, fault: WorkerFault) -> float:
         now_us = self.stream.clock.monotonic_us()
@@ -107,3 +104,18 @@ class Feed:
         detail = f"{text}; trying again in {delay_s:.1f} s"
         self._context.faults.count("camera", fault.reason, detail, log=session.log, level=level)
         return delay_s
+
+
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel it and see it through, even when we are cancelled meanwhile: it owns a process."""
+    task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not task.cancelled():
+        task.exception()  # whatever it was, nobody waits for this worker any more
+    if cancelled is not None:
+        raise cancelled

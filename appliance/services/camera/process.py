@@ -121,16 +121,22 @@ class WorkerProcess(asyncio.SubprocessProtocol):
 
         gently: SIGTERM first, then SIGKILL after 2 s; both go to the whole process group.
         """
-        if gently and not self._exited.is_set():
-            self._signal(signal.SIGTERM)
-            await self._wait_exit(TERMINATE_S)
-        if not self._exited.is_set():
-            self._signal(signal.SIGKILL)
-            await self._wait_exit(KILL_S)
-        if not self._exited.is_set():
-            log.error("worker process %d does not die: is a device driver stuck?", self.pid)
-        if self._transport is not None:
-            self._transport.close()
+        try:
+            if gently and not self._exited.is_set():
+                self._signal(signal.SIGTERM)
+                await self._wait_exit(TERMINATE_S)
+            if not self._exited.is_set():
+                self._signal(signal.SIGKILL)
+                await self._wait_exit(KILL_S)
+            if not self._exited.is_set():
+                log.error("worker process %d does not die: is a device driver stuck?", self.pid)
+        except asyncio.CancelledError:  # no time left to be gentle
+            if not self._exited.is_set():
+                self._signal(signal.SIGKILL)
+            raise
+        finally:
+            if self._transport is not None:
+                self._transport.close()
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -91,13 +91,14 @@ class WorkerSession:
             self._errors.receive_eof(self._clock.monotonic_us())
 
     async def _watch(self, worker: WorkerProcess) -> None:
+        """Looks at least every `stall_us`, as the first unit brings the deadline nearer."""
         ended = asyncio.ensure_future(worker.ended.wait())
         endings: set[asyncio.Future[Any]] = {ended, self._failed}
         try:
             while (left_us := self._deadline_us - self._clock.monotonic_us()) > 0:
                 await asyncio.wait(
                     endings,
-                    timeout=left_us / 1_000_000,
+                    timeout=min(left_us, self._patience.stall_us) / 1_000_000,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 if self._failed.done():
