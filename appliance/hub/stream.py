@@ -179,6 +179,8 @@ class Stream:
         if first_key is not None:
             for unit in self.units.since(first_key):
                 rendition.feed(unit)
+        if self.publisher is None:
+            rendition.flush()  # nothing will follow to end the last chunk
         # From the next unit on; whoever asked for the rendition takes the past before that.
         rendition.ring.keep_us = self.limits.rendition_keep_us
         self.renditions[name] = rendition
