@@ -173,7 +173,7 @@ def clip_hashes(kind: str) -> dict[str, list[str]]:
 def packet_times(source: Path | bytes, format: str = "mp4") -> dict[str, list[PacketTime]]:
     """Time stamps and key flags of all packets, by "video" and "audio", as libav reads them."""
     if is_enhanced_flv(source, format):
-        return _packet_times_of_new_libav(source, format)
+        return packet_times_of_new_libav(source, format)
     path = _as_file(source, format)
     command = ("ffprobe", "-v", "error", "-f", format, "-show_streams", "-show_packets")
     report = json.loads(_run(*command, "-of", "json", path))
@@ -187,7 +187,8 @@ def packet_times(source: Path | bytes, format: str = "mp4") -> dict[str, list[Pa
     return found
 
 
-def _packet_times_of_new_libav(source: Path | bytes, format: str) -> dict[str, list[PacketTime]]:
+def packet_times_of_new_libav(source: Path | bytes, format: str) -> dict[str, list[PacketTime]]:
+    """The same by PyAV's libav, which reads more forms and may complain."""
     found: dict[str, list[PacketTime]] = {}
     opened = source if isinstance(source, Path) else io.BytesIO(source)
     with av.open(opened, "r", format=format) as demuxer:

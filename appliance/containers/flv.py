@@ -123,6 +123,11 @@ def file_header(*, has_audio: bool, has_video: bool) -> bytes:
     return struct.pack(">3sBBII", b"FLV", 1, flags, FILE_HEADER_BYTES, 0)
 
 
+def in_band(header: bytes) -> bytes:
+    """A muxer's header for a viewer that had another one before: without the file's beginning."""
+    return header[FILE_HEADER_BYTES + BACK_POINTER_BYTES :]
+
+
 def tag(kind: TagType, timestamp_ms: int, *body: Buffer) -> bytes:
     """A whole tag with the back pointer after it; the stamp wraps at 32 bits (§E.4.1)."""
     size = sum(map(len, body))

@@ -24,8 +24,9 @@ class FlvMuxer:
     """One video and one audio track. Stamps count from the first unit, which is at LEAD_US.
 
     When tracks change, viewers that go on watching find the new sequence headers in the data of
-    the next chunk; one that joins just there gets them twice, which players pass over. Metadata
-    stays in the header, for a script tag later on is a new data stream to libav.
+    the next chunk; one that joins just there gets them twice, which players pass over, and one
+    that jumps over it is sent `flv.in_band(chunk.header)`. Metadata stays in the header, for a
+    script tag with another stamp than 0 is a new data stream to libav.
     """
 
     def __init__(self) -> None:

@@ -19,9 +19,12 @@ from framehash import (
     frame_hashes,
     make_clip,
     packet_times,
+    packet_times_of_new_libav,
     unit_times,
 )
+from mutation import CORPUS, assert_only_peer_error, corpus
 
+from appliance.containers.flv import in_band
 from appliance.containers.flv_demuxer import FlvDemuxer
 from appliance.containers.flv_muxer import FlvMuxer
 from appliance.containers.mpegts_demuxer import MpegTsDemuxer
@@ -108,6 +111,21 @@ def test_viewer_who_stays_sees_a_new_picture_size(format: str) -> None:
     assert sizes == [(192, 128)] * 90 + [(160, 96)] * 90
 
 
+def test_flv_viewer_who_jumps_over_a_change_is_told_by_the_header_in_band() -> None:
+    first, second = clip_units("h264+aac"), clip_units("h264-small+aac")
+    later_us = first[1][-1].dts_us + 40_000 - second[1][0].dts_us
+    for unit in second[1]:
+        unit.dts_us, unit.pts_us = unit.dts_us + later_us, unit.pts_us + later_us
+    muxer = FlvMuxer()
+    before, after = mux(muxer, *first), mux(muxer, *second)
+    landing = [index for index, chunk in enumerate(after) if chunk.key][1]
+    seen = [chunk.data for chunk in after[landing:]]
+    data = b"".join([joined(before), in_band(after[landing].header), *seen])
+    with av.open(io.BytesIO(data), "r", format="flv") as opened:
+        sizes = [(frame.width, frame.height) for frame in opened.decode(video=0)]
+    assert sizes == [(192, 128)] * 90 + [(160, 96)] * 75
+
+
 def crossing(units: list[AccessUnit], wrap_us: int, first_us: int) -> None:
     """Move all but the first unit so that the clip's middle is `wrap_us` after that one."""
     middle_us = units[len(units) // 2].dts_us
@@ -155,6 +173,35 @@ def test_gstreamer_shows_the_same_pictures(format: str, tmp_path: Path) -> None:
     element = "flvdemux" if format == "flv" else "tsdemux"
     found = raw_md5_by_gstreamer(path, f"{element} ! h264parse ! avdec_h264", tmp_path / "raw")
     assert found == hashlib.md5(expected).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("format", "name"),
+    [(path.parent.name, path.stem) for path in sorted(CORPUS.glob("[fm][lp]*/*.bin"))],
+)
+def test_what_other_muxers_write_is_read_as_libav_reads_it(format: str, name: str) -> None:
+    path = CORPUS / format / f"{name}.bin"
+    times = unit_times(units_of(demux(demuxer_of(format), path.read_bytes())))
+    if name != "multitrack":
+        found = packet_times_of_new_libav(path, format)
+        assert_same_times(found, times, resolution_us=12)
+    assert len(times["video"]) == 7 and len(times["audio"]) >= 10
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_units_of_damaged_streams_can_be_muxed(format: str) -> None:
+    def remux_all(data: bytes) -> None:
+        for other in FORMATS:
+            muxer, is_described = muxer_of(other), False
+            for event in demux(demuxer_of(format), data):
+                if not isinstance(event, AccessUnit):
+                    muxer.flush()
+                    muxer.header(event)
+                    is_described = True
+                elif is_described:
+                    muxer.feed(event)
+
+    assert_only_peer_error(remux_all, corpus(format), count=600)
 
 
 def test_flv_of_codecs_we_do_not_carry_is_recognised() -> None:
