@@ -85,39 +85,71 @@ class End(Enum):
 class Viewer:
     """A cursor and a socket. `ended` becomes its `End`; its sink is closed by then.
 
-    is_steady: at a chunk, with a socket that takes what it is given: the common case.
+    A viewer that keeps up is in the fan-out's pack: all of the pack are where the last flush ended
+    and are counted together, so sending to them costs nothing but sending.
+
     lost_units: chunks jumped over, because the viewer was too slow for them.
     """
 
     __slots__ = (
-        *("ended", "header", "is_steady", "lost_units", "needs_key", "position", "rest"),
-        *("sent_bytes", "sink", "stuck_since_s"),
+        *("_own_bytes", "_pack", "ended", "header", "lost_units", "needs_key", "position", "rest"),
+        *("send", "sink", "stuck_since_s"),
     )
 
     def __init__(self, sink: Sink, ended: asyncio.Future[End], key: int | None, now: int) -> None:
         self.sink = sink
+        self.send = sink.send
         self.ended = ended
         self.needs_key = key is None
-        self.position = now if key is None else key
-        self.is_steady = key is not None
-        self.header: bytes | None = None  # of the last chunk it got
+        self.position = now if key is None else key  # not kept while in the pack
+        self.header: bytes | None = None  # of the last chunk it got; not kept while in the pack
         self.rest: memoryview | None = None  # of a chunk or header that was sent in part
         self.stuck_since_s: float | None = None  # since when its socket takes nothing
         self.lost_units = 0
-        self.sent_bytes = 0
+        self._pack: _Pack | None = None
+        self._own_bytes = 0
+
+    @property
+    def sent_bytes(self) -> int:
+        return self._own_bytes + (0 if self._pack is None else self._pack.sent_bytes)
+
+    def count(self, sent_bytes: int) -> None:
+        self._own_bytes += sent_bytes
+
+    def join_pack(self, pack: _Pack) -> None:
+        pack.viewers[self] = None
+        self._own_bytes -= pack.sent_bytes
+        self._pack = pack
+
+    def leave_pack(self) -> None:
+        if self._pack is not None:
+            del self._pack.viewers[self]
+            self._own_bytes += self._pack.sent_bytes
+            self.header = self._pack.header
+            self._pack = None
+
+
+class _Pack:
+    """The viewers that keep up."""
+
+    __slots__ = ("header", "sent_bytes", "viewers")
+
+    def __init__(self) -> None:
+        self.viewers: dict[Viewer, None] = {}
+        self.header: bytes | None = None  # of the last chunk they got
+        self.sent_bytes = 0  # to each of them
 
 
 class _Batch:
     """Joined chunks, with what is needed to find the place where a socket stopped taking them."""
 
-    __slots__ = ("chunks", "data", "end", "header", "prefix", "start")
+    __slots__ = ("chunks", "data", "end", "prefix", "start")
 
     def __init__(self, prefix: bytes, chunks: Sequence[FanChunk], start: int) -> None:
         self.prefix = prefix
         self.chunks = chunks
         self.start = start
         self.end = start + len(chunks)
-        self.header = chunks[-1].header if chunks else None
         self.data = b"".join([prefix, *[chunk.data for chunk in chunks]])
 
     def put_cut(self, viewer: Viewer, sent: int) -> None:
@@ -151,13 +183,17 @@ class FanOut:
     ) -> None:
         self.ring = ring
         self.settings = settings or FanOutSettings()
-        self.viewers: dict[Viewer, None] = {}  # in order of joining; bounded by who lets them in
+        # Each viewer is in the pack, or stuck (its socket is full), or waits for the ring. Their
+        # number is bounded by who lets them in.
+        self.viewers: set[Viewer] = set()
+        self._pack = _Pack()
+        self._stuck: set[Viewer] = set()
+        self._waiting: set[Viewer] = set()
         self._renew = renew
         self._loop = asyncio.get_running_loop()
-        self._flushed = ring.next  # where cursors that keep up are
+        self._flushed = ring.next  # the pack's cursor
         self._shared: dict[tuple[int, bytes], _Batch] | None = None  # while flushing
         self._flush_s = 0.0  # how long a flush takes, smoothed
-        self._stuck: set[Viewer] = set()
         self._stall_timer: asyncio.TimerHandle | None = None
 
     # -- viewers -------------------------------------------------------------------------------
@@ -169,7 +205,7 @@ class FanOut:
         """
         key = self.ring.last_key() if position is None else position
         viewer = Viewer(sink, self._loop.create_future(), key, self.ring.next)
-        self.viewers[viewer] = None
+        self.viewers.add(viewer)
         self._serve(viewer)
         return viewer
 
@@ -177,9 +213,10 @@ class FanOut:
         """End a viewer; what its socket holds is still sent. Safe to call again."""
         if viewer not in self.viewers:
             return
-        del self.viewers[viewer]
-        self._free(viewer)
-        viewer.is_steady = False
+        self.viewers.remove(viewer)
+        viewer.leave_pack()
+        self._waiting.discard(viewer)
+        self._unstick(viewer)
         viewer.rest = None
         viewer.sink.close()
         if not viewer.ended.done():
@@ -207,9 +244,8 @@ class FanOut:
 
     async def _see_off(self) -> None:
         """The ring has ended: who is up to date ends now, the others when they are, or stall."""
-        for viewer in tuple(self.viewers):
-            if viewer not in self._stuck:
-                self.remove(viewer, End.STREAM)
+        for viewer in self.viewers - self._stuck:
+            self.remove(viewer, End.STREAM)
         waiting = [viewer.ended for viewer in self._stuck]
         if waiting:
             await asyncio.wait(waiting)
@@ -233,39 +269,50 @@ class FanOut:
         before, self._flushed = self._flushed, self.ring.next
         self._shared = {}
         try:
-            batch = self._join(before, b"")
-            viewers = list(self.viewers)
-            for index in range(0, len(viewers), VIEWERS_PER_TURN):
-                if index:
-                    await asyncio.sleep(0)
-                self._flush_some(viewers[index : index + VIEWERS_PER_TURN], before, batch)
+            if before < self.ring.first:
+                self._break_up(before)
+            pack = list(self._pack.viewers)
+            if pack:
+                batch = self._join(before, b"", None)
+                self._pack.sent_bytes += len(batch.data)
+                for index in range(0, len(pack), VIEWERS_PER_TURN):
+                    if index:
+                        await asyncio.sleep(0)
+                    self._send_pack(pack[index : index + VIEWERS_PER_TURN], batch)
+                self._pack.header = batch.chunks[-1].header
+            for viewer in tuple(self._waiting):
+                self._serve(viewer)
         finally:
             self._shared = None
 
-    def _flush_some(self, viewers: list[Viewer], before: int, batch: _Batch) -> None:
-        """The hot path: a viewer that keeps up is one call of `send`."""
-        data, size, end, header = batch.data, len(batch.data), batch.end, batch.header
-        is_whole = end == self._flushed
+    def _break_up(self, before: int) -> None:
+        """The ring has overtaken the pack, so the loop was held up for long: each finds its way."""
+        for viewer in tuple(self._pack.viewers):
+            viewer.leave_pack()
+            viewer.position = before
+            self._waiting.add(viewer)
+
+    def _send_pack(self, viewers: list[Viewer], batch: _Batch) -> None:
+        """The hot path: one call of `send` per viewer."""
+        data, size = batch.data, len(batch.data)
         for viewer in viewers:
-            if viewer.is_steady and viewer.position == before:
-                try:
-                    sent = viewer.sink.send(data)
-                except BlockingIOError:
-                    sent = 0
-                except OSError:
-                    self.remove(viewer, End.GONE)
-                    continue
-                viewer.sent_bytes += sent
-                if sent == size:
-                    viewer.position = end
-                    viewer.header = header
-                    if is_whole:
-                        continue
-                else:
-                    self._cut(viewer, batch, sent)
-                    continue
-            if viewer.is_steady or viewer.needs_key:
-                self._serve(viewer)
+            try:
+                sent = viewer.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:  # also of one removed since the flush began
+                self.remove(viewer, End.GONE)
+                viewer.count(-size)
+                continue
+            if sent != size:
+                self._fall_behind(viewer, batch, sent)
+
+    def _fall_behind(self, viewer: Viewer, batch: _Batch, sent: int) -> None:
+        """The socket did not take all that the pack got."""
+        viewer.leave_pack()
+        viewer.count(sent - len(batch.data))
+        viewer.position = batch.start
+        self._cut(viewer, batch, sent)
 
     # -- one viewer ----------------------------------------------------------------------------
 
@@ -278,9 +325,7 @@ class FanOut:
                 continue
             batch = self._next_batch(viewer)
             if batch is None:
-                self._free(viewer)
-                if self.ring.closed and viewer.position >= self.ring.next:
-                    self.remove(viewer, End.STREAM)
+                self._settle(viewer)
                 return
             sent = self._send(viewer, batch.data)
             if sent is None:
@@ -289,18 +334,29 @@ class FanOut:
                 self._cut(viewer, batch, sent)
                 return
             viewer.position = batch.end
-            viewer.header = batch.header
+            viewer.header = batch.chunks[-1].header
+
+    def _settle(self, viewer: Viewer) -> None:
+        """It has all there is for it: on with the pack, if it is where the pack is."""
+        self._unstick(viewer)
+        if viewer.header is not None and viewer.position == self._flushed:
+            self._waiting.discard(viewer)
+            viewer.join_pack(self._pack)
+        else:
+            self._waiting.add(viewer)
+        if self.ring.closed and viewer.position >= self.ring.next:
+            self.remove(viewer, End.STREAM)
 
     def _send(self, viewer: Viewer, data: bytes | memoryview) -> int | None:
         """How much the socket took; None if the viewer has gone and is removed."""
         try:
-            sent = viewer.sink.send(data)
+            sent = viewer.send(data)
         except BlockingIOError:
             return 0
         except OSError:
             self.remove(viewer, End.GONE)
             return None
-        viewer.sent_bytes += sent
+        viewer.count(sent)
         if sent:
             viewer.stuck_since_s = None
         return sent
@@ -312,7 +368,7 @@ class FanOut:
             return False
         if sent < len(rest):
             viewer.rest = rest[sent:]
-            self._wait(viewer)
+            self._stick(viewer)
             return False
         viewer.rest = None
         return True
@@ -321,7 +377,7 @@ class FanOut:
         """The socket took part of a batch: keep the rest of one chunk, leave the others."""
         if sent:
             batch.put_cut(viewer, sent)
-        self._wait(viewer)
+        self._stick(viewer)
 
     def _next_batch(self, viewer: Viewer) -> _Batch | None:
         """What comes next for this viewer; None if it has all, or waits for a key."""
@@ -334,14 +390,13 @@ class FanOut:
             prefix = header
         elif has_jumped and header is not viewer.header:
             prefix = self._renew(header)
-        return self._join(viewer.position, prefix)
+        return self._join(viewer.position, prefix, MAX_BATCH_BYTES)
 
     def _jump(self, viewer: Viewer) -> bool:
         """Move a cursor that waits for a key, was overtaken, or is too late."""
         ring = self.ring
         if viewer.needs_key or viewer.position < ring.first:
-            from_here = max(viewer.position, ring.first)
-            key = ring.next_key(from_here)
+            key = ring.next_key(max(viewer.position, ring.first))
             viewer.needs_key = key is None
             target = ring.next if key is None else key
         elif ring.lag_us(viewer.position) > self.settings.max_lag_us:
@@ -356,44 +411,42 @@ class FanOut:
         viewer.position = target
         return True
 
-    def _join(self, start: int, prefix: bytes) -> _Batch:
-        """Chunks from `start` up to where this flush ends, or a bounded part of them."""
-        if self._shared is not None and (found := self._shared.get((start, prefix))):
-            return found
+    def _join(self, start: int, prefix: bytes, max_bytes: int | None) -> _Batch:
+        """Chunks from `start` up to where this flush ends, or up to a bound."""
+        key = (start, prefix)
+        if self._shared is not None and max_bytes is not None and (got := self._shared.get(key)):
+            return got
         chunks: list[FanChunk] = []
         size_bytes = 0
         for chunk in self.ring.since(start):
-            if start + len(chunks) >= self._flushed or size_bytes >= MAX_BATCH_BYTES:
+            if start + len(chunks) >= self._flushed or (max_bytes and size_bytes >= max_bytes):
                 break
             chunks.append(chunk)
             size_bytes += len(chunk.data)
         batch = _Batch(prefix, chunks, start)
         if self._shared is not None and len(self._shared) < MAX_SHARED:
-            self._shared[start, prefix] = batch
+            self._shared[key] = batch
         return batch
 
     # -- full sockets --------------------------------------------------------------------------
 
-    def _wait(self, viewer: Viewer) -> None:
+    def _stick(self, viewer: Viewer) -> None:
         """Its socket is full: serve it again when there is room."""
-        now_s = self._loop.time()
         if viewer.stuck_since_s is None:
-            viewer.stuck_since_s = now_s
+            viewer.stuck_since_s = self._loop.time()
         if viewer in self._stuck:
             return
+        self._waiting.discard(viewer)
         self._stuck.add(viewer)
-        viewer.is_steady = False
         viewer.sink.watch(partial(self._serve, viewer))
         if self._stall_timer is None:
             self._check_stalls()
 
-    def _free(self, viewer: Viewer) -> None:
-        """It has all there is."""
+    def _unstick(self, viewer: Viewer) -> None:
         viewer.stuck_since_s = None
         if viewer in self._stuck:
             self._stuck.remove(viewer)
             viewer.sink.unwatch()
-        viewer.is_steady = not viewer.needs_key
 
     def _check_stalls(self) -> None:
         stall_s = self.settings.stall_us / 1e6

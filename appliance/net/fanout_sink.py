@@ -57,7 +57,7 @@ class SocketSink:
 class TransportSink:
     """A TLS viewer's transport: it takes all it is given, so it is given little at a time."""
 
-    __slots__ = ("_callback", "_loop", "_timer", "_transport")
+    __slots__ = ("_callback", "_is_closed", "_loop", "_timer", "_transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         sock = transport.get_extra_info("socket")
@@ -65,12 +65,13 @@ class TransportSink:
             set_streaming_options(sock)
         self._loop = asyncio.get_running_loop()
         self._transport = transport
+        self._is_closed = False
         self._callback: Callable[[], object] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def send(self, data: Buffer, /) -> int:
         transport = self._transport
-        if transport.is_closing():
+        if self._is_closed or transport.is_closing():
             raise ConnectionResetError("the viewer has gone")
         if transport.get_write_buffer_size() >= TRANSPORT_BYTES:
             raise BlockingIOError
@@ -99,6 +100,7 @@ class TransportSink:
 
     def close(self) -> None:
         """The transport stays open for its owner."""
+        self._is_closed = True
         self.unwatch()
 
 
