@@ -24,7 +24,7 @@ ONCE = MEDIA_TAGS - {"EXT-X-MAP", "EXTINF", "EXT-X-PROGRAM-DATE-TIME", "EXT-X-DI
 BEFORE_SEGMENTS = ONCE - {"EXT-X-ENDLIST"}
 ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"\r\n]*"|[^",\s]+)(?:,|\Z)')
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d\d:\d\d)\Z")
-RELATIVE_URI = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=@/?%-][A-Za-z0-9._~!$&'()*+,;=:@/?%-]*\Z")
+RELATIVE_URI = re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]*:)[A-Za-z0-9._~!$&'()*+,;=:@/?%-]+\Z")
 CODEC = re.compile(r"(avc1\.[0-9A-F]{6}|hvc1(\.[0-9A-Z]+)+|mp4a\.40\.\d+|opus|Opus)\Z")
 CLOCK_HZ = 90_000
 
@@ -120,8 +120,6 @@ def read_media(text: str) -> Media:
 
 def _read_tag(media: Media, segment: Segment, name: str, value: str, map_uri: str) -> str:
     """Takes one tag in; returns the map that is in force."""
-    if media.ended:
-        media.say("§4.3.3.4 something follows EXT-X-ENDLIST")
     match name:
         case "EXT-X-TARGETDURATION" | "EXT-X-MEDIA-SEQUENCE" | "EXT-X-DISCONTINUITY-SEQUENCE":
             if not re.fullmatch(r"\d{1,19}", value):
