@@ -171,13 +171,21 @@ class OpusLane(AudioLane):
         return self._duration_us
 
 
-def make_audio_lane(config: CodecConfig, writer: PacketWriter) -> AudioLane | None:
-    """The lane for this codec, None if MPEG-TS cannot carry it."""
+def make_audio_lane(config: CodecConfig, writer: PacketWriter) -> AudioLane:
+    """Raises: CodecUnsupported if MPEG-TS cannot carry it."""
+    if isinstance(config, AacConfig):
+        return AacLane(config, writer)
+    if isinstance(config, OpusConfig):
+        return OpusLane(config, writer)
+    raise CodecUnsupported(f"MPEG-TS has no form for {config.codec}")
+
+
+def can_carry(config: CodecConfig) -> bool:
+    """Whether MPEG-TS has a form for it."""
+    if isinstance(config, H264Config | H265Config):
+        return True
     try:
-        if isinstance(config, AacConfig):
-            return AacLane(config, writer)
-        if isinstance(config, OpusConfig):
-            return OpusLane(config, writer)
+        make_audio_lane(config, PacketWriter(0))
     except CodecUnsupported:
-        pass
-    return None
+        return False
+    return True

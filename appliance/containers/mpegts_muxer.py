@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from appliance.containers.mpegts import PAT_PID, Pmt, make_pat, make_pmt
-from appliance.containers.mpegts_lanes import AudioLane, VideoLane, make_audio_lane
+from appliance.containers.mpegts_lanes import AudioLane, VideoLane, can_carry, make_audio_lane
 from appliance.containers.mpegts_packets import (
     DISCONTINUITY,
     RANDOM_ACCESS,
@@ -21,7 +21,7 @@ from appliance.containers.mpegts_packets import (
 from appliance.errors import CodecUnsupported
 from appliance.media.h264 import H264Config
 from appliance.media.h265 import H265Config
-from appliance.media.track import CodecConfig, Track
+from appliance.media.track import CodecConfig, Kind, Track
 from appliance.media.unit import AccessUnit, Chunk
 
 PMT_PID = 0x1000
@@ -37,8 +37,16 @@ MAX_SILENCE_US = 1_000_000
 MAX_CHUNK_BYTES = 4 << 20  # against keyless streams of any bitrate; one unit may still pass it
 
 
+def carried_tracks(tracks: Sequence[Track]) -> tuple[Track, ...]:
+    """The first video track and MAX_AUDIO_TRACKS of audio that MPEG-TS can carry."""
+    possible = [track for track in tracks if can_carry(track.config)]
+    video = [track for track in possible if track.kind is Kind.VIDEO][:1]
+    audio = [track for track in possible if track.kind is Kind.AUDIO][:MAX_AUDIO_TRACKS]
+    return (*video, *audio)
+
+
 class MpegTsMuxer:
-    """The first video track and up to MAX_AUDIO_TRACKS of audio.
+    """Carries what `carried_tracks` says.
 
     Continuity counters go on through all chunks and descriptions. A viewer that misses some sees
     them jump at the key where it goes on, as it does on any lossy path.
@@ -70,32 +78,27 @@ class MpegTsMuxer:
 
     def header(self, tracks: Sequence[Track]) -> bytes:
         """Empty: chunks that are key bring their tables. Raises: CodecUnsupported."""
-        self._video, self._video_id, self._audio = None, None, {}
-        configs = tuple(track.config for track in tracks if self._carry(track))
-        if not configs:
+        carried = carried_tracks(tracks)
+        if not carried:
             raise CodecUnsupported("MPEG-TS carries none of these tracks")
+        self._video, self._video_id, self._audio = None, None, {}
+        for track in carried:
+            self._make_lane(track)
         self._lead_id = next(iter(self._audio)) if self._video is None else self._video_id
+        configs = tuple(track.config for track in carried)
         if configs != self._configs:
             self._is_changed = bool(self._configs)
             self._configs = configs
         self._describe()
         return b""
 
-    def _carry(self, track: Track) -> bool:
-        """Make a lane for the track if there can be one."""
+    def _make_lane(self, track: Track) -> None:
         config = track.config
         if isinstance(config, H264Config | H265Config):
-            if self._video is not None:
-                return False
-            self._video = VideoLane(config, self._writer(VIDEO_PID))
-            self._video_id = track.id
-            return True
-        if len(self._audio) >= MAX_AUDIO_TRACKS:
-            return False
-        lane = make_audio_lane(config, self._writer(AUDIO_PID + len(self._audio)))
-        if lane is not None:
-            self._audio[track.id] = lane
-        return lane is not None
+            self._video, self._video_id = VideoLane(config, self._writer(VIDEO_PID)), track.id
+        else:
+            writer = self._writer(AUDIO_PID + len(self._audio))
+            self._audio[track.id] = make_audio_lane(config, writer)
 
     def _writer(self, pid: int) -> PacketWriter:
         return self._writers.setdefault(pid, PacketWriter(pid))

@@ -31,15 +31,17 @@ from container_samples import (
 )
 
 from appliance.containers.mpegts import PACKET_BYTES, crc32_mpeg
-from appliance.containers.mpegts_demuxer import MpegTsDemuxer
+from appliance.containers.mpegts_demuxer import MAX_STREAMS, MpegTsDemuxer
 from appliance.containers.mpegts_lanes import DECODE_DELAY_US, MAX_ADTS_FRAME_BYTES
 from appliance.containers.mpegts_muxer import (
     AUDIO_PID,
+    MAX_AUDIO_TRACKS,
     MAX_CHUNK_BYTES,
     MAX_SILENCE_US,
     PMT_PID,
     VIDEO_PID,
     MpegTsMuxer,
+    carried_tracks,
 )
 from appliance.containers.mpegts_packets import PacketWriter, adaptation_field
 from appliance.errors import CodecUnsupported
@@ -212,6 +214,15 @@ def test_ts_several_audio_tracks_have_a_pid_each() -> None:
         OpusConfig(pre_skip_samples=0)
     ]
     assert len(units_of(events)) == len(units)
+
+
+def test_ts_carries_the_first_video_and_audio_tracks_to_the_limit() -> None:
+    audio = [Track(10 + number, AacConfig.lc(48_000, 2)) for number in range(6)]
+    tracks = [Track(1, G711Config()), hevc_track(), Track(3, avc_config()), *audio]
+    assert carried_tracks(tracks) == (hevc_track(), *audio[:MAX_AUDIO_TRACKS])
+    units = [picture(hevc_track(), 0, key=True), *(sound(track, 0) for track in audio)]
+    events = demux(MpegTsDemuxer(), joined(mux(MpegTsMuxer(), tracks, units)))
+    assert len(tracks_of(events)[0]) == len(units_of(events)) == MAX_STREAMS
 
 
 # -- video -------------------------------------------------------------------------------------

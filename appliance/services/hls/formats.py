@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from appliance.containers.fmp4_muxer import Fmp4Muxer
 from appliance.containers.fmp4_muxer import carried_tracks as carried_by_fmp4
 from appliance.containers.mpegts_muxer import MpegTsMuxer
+from appliance.containers.mpegts_muxer import carried_tracks as carried_by_ts
 from appliance.hub.rendition import Muxer
-from appliance.media.track import Codec, Track
+from appliance.media.track import Track
 from appliance.services.hls.settings import HlsFormat
 
 
@@ -35,13 +36,7 @@ class Form:
         return f"{self.format}-init-{digest}.mp4"
 
 
-def _carried_by_ts(tracks: Sequence[Track]) -> tuple[Track, ...]:
-    """What `MpegTsMuxer` keeps of these: one video track and all audio that it knows."""
-    video = [track for track in tracks if track.codec in {Codec.H264, Codec.H265}][:1]
-    return (*video, *(track for track in tracks if track.codec in {Codec.AAC, Codec.OPUS}))
-
-
 FORMS = {
     HlsFormat.FMP4: Form(HlsFormat.FMP4, "fmp4", Fmp4Muxer, carried_by_fmp4, ".m4s", "video/mp4"),
-    HlsFormat.TS: Form(HlsFormat.TS, "mpegts", MpegTsMuxer, _carried_by_ts, ".ts", "video/mp2t"),
+    HlsFormat.TS: Form(HlsFormat.TS, "mpegts", MpegTsMuxer, carried_by_ts, ".ts", "video/mp2t"),
 }
