@@ -1,6 +1,6 @@
 // Which cards move: those on screen, four at most, and none that somebody would have to wake up.
 
-import { HLSJS, chooseEngine, Playback } from './playback.js';
+import { chooseEngine, Playback } from './playback.js';
 
 const MAX_AT_ONCE = 4; // against a wall of decoders on a small tablet, and a crowd on a small board
 
@@ -16,7 +16,7 @@ export class Previews {
     this._feed = feed;
     this._engine = chooseEngine(wanted);
     this._onChange = onChange;
-    this._cards = new Map(); // name -> {video, playback, seen, asked, ready}
+    this._cards = new Map(); // name -> {video, playback, seen, asked, online, onDemand}
     this._observer = new IntersectionObserver((entries) => this._onSeen(entries), { threshold: 0.4 });
     document.addEventListener('visibilitychange', () => this.settle());
     if (reduced.addEventListener) reduced.addEventListener('change', () => this.settle());
@@ -27,10 +27,10 @@ export class Previews {
     const playback = new Playback(video, {
       engine: this._engine,
       url: () => this._feed.withCredentials(stream.urls.hls),
-      preview: this._engine === HLSJS,
+      isPreview: true,
       onChange: () => this._onChange(stream.name),
     });
-    this._cards.set(stream.name, { video, playback, seen: false, asked: 0, online: false, sleeps: false });
+    this._cards.set(stream.name, { video, playback, seen: false, asked: 0, online: false, onDemand: false });
     this._observer.observe(video);
   }
 
@@ -45,7 +45,6 @@ export class Previews {
     const card = this._cards.get(stream.name);
     if (stream.online && !card.online) card.playback.retryNow();
     card.online = stream.online;
-    card.sleeps = stream.on_demand && !stream.online;
     card.onDemand = stream.on_demand;
   }
 

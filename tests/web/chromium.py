@@ -70,11 +70,10 @@ class Chromium:
         return self.driver.execute_script(script, *arguments)
 
     def wait(self, script: str, timeout_s: float = 30) -> Any:
-        """The value of this JavaScript expression once it is true."""
+        """The value of this JavaScript expression once it is true; what throws is not true yet."""
+        attempt = f"try {{ return ({script}) }} catch (error) {{ return null }}"
         try:
-            return WebDriverWait(self.driver, timeout_s, 0.1).until(
-                lambda _: self.run(f"return ({script})")
-            )
+            return WebDriverWait(self.driver, timeout_s, 0.1).until(lambda _: self.run(attempt))
         except TimeoutException:
             seen = self.run("return document.body.innerText")
             raise AssertionError(

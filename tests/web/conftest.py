@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from appliance_process import ApplianceProcess, appliance_process
 from chromium import Chromium, chromium
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what the appliance it looked at had logged."""
+    report = yield
+    process = item.funcargs.get("device")
+    if report.failed and isinstance(process, ApplianceProcess):
+        report.sections.append(("log of the appliance", process.log))
+    return report
 
 
 @pytest.fixture(scope="session")

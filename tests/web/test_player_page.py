@@ -76,12 +76,11 @@ def test_player_page_goes_on_when_the_worker_is_killed(
     assert browser.noticed() == []
 
 
-@pytest.mark.parametrize("player", ["hls", "native"])
 def test_player_page_comes_back_by_itself_after_the_device_restarts(
-    browser: Chromium, tmp_path: Path, player: str
+    browser: Chromium, tmp_path: Path
 ) -> None:
     with appliance_process(tmp_path) as device:
-        browser.open(f"{device.url}live/camera?player={player}")
+        browser.open(f"{device.url}live/camera")
         wait_playing(browser)
         browser.run("window.same = true")
         device.kill()
@@ -94,6 +93,22 @@ def test_player_page_comes_back_by_itself_after_the_device_restarts(
             browser.wait(f"{VEIL}.hidden", 60)
             wait_playing(browser, 2)
             assert browser.run("return window.same")
+
+
+@pytest.mark.parametrize("player", ["hls", "native"])
+def test_player_page_loads_a_source_again_that_stands_still(
+    browser: Chromium, device: ApplianceProcess, player: str
+) -> None:
+    """The device answers all the while; only the media stops coming, and then comes again."""
+    browser.open(f"{device.url}live/camera?player={player}")
+    wait_playing(browser)
+    browser.command("Network.setBlockedURLs", urls=["*/live/camera.hls/*"])
+    try:
+        browser.wait(f"!{VEIL}.hidden && {STATUS} === 'Reconnecting…'", 60)
+    finally:
+        browser.command("Network.setBlockedURLs", urls=[])
+    browser.wait(f"{VEIL}.hidden", 60)
+    wait_playing(browser)
 
 
 def test_player_page_returns_to_the_live_edge_after_a_pause(
