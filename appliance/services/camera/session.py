@@ -26,6 +26,7 @@ from appliance.wire.pipe.connection import Pipe, Role
 from appliance.wire.pipe.messages import Event, Fault, Health, RequestKeyframe, Tracks
 
 MAX_AHEAD_US = 10_000_000  # a unit from further in the future is not from a sane worker
+MAX_GAP_US = 5_000_000  # a longer one is time in which we ourselves were stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class WorkerSession:
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._deadline_us = 0
         self._dropped_frames = 0
+        self._tracks: Tracks = ()
+        self._newest_us: int | None = None
         self.first_unit_us: int | None = None
         self.units = 0
 
@@ -165,11 +168,23 @@ class WorkerSession:
             publisher.on_keyframe_request = self._request_keyframe
             self._publisher = publisher
         self._publisher.describe(tracks)
+        self._tracks = tracks
+
+    def _begin_anew(self) -> None:
+        """A lease of its own for what follows a gap, so that stamps stay those of the clock and
+        are not moved together as those of a source that jumps would be."""
+        if self._publisher is not None:
+            self._publisher.close()
+            self._publisher = None
+        self._describe(self._tracks)
 
     def _publish(self, unit: AccessUnit) -> None:
         now_us = self._clock.monotonic_us()
         if unit.dts_us > now_us + MAX_AHEAD_US:
             raise PeerError("a unit from the future")
+        if self._newest_us is not None and unit.dts_us > self._newest_us + MAX_GAP_US:
+            self._begin_anew()
+        self._newest_us = unit.dts_us
         assert self._publisher is not None  # the pipe refuses units before tracks
         self._session.received.add(unit.size_bytes, now_us)
         self._publisher.write(unit)

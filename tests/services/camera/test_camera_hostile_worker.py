@@ -1,0 +1,214 @@
+"""Workers that break the rules: scripts in a worker's place that speak the pipe badly, or not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from camera_fixture import Camera, camera, stream_settings
+
+from appliance.services.camera import Settings, process
+from appliance.services.camera.stderr import BURST_LINES, ErrorLog
+
+ROOT = Path(__file__).parent.parent.parent.parent
+QUICK = Settings(open_us=1_500_000, stall_us=700_000)
+
+PRELUDE = f"""
+import os, signal, subprocess, sys, time
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "wire")!r}]
+from pipe_fixture import VIDEO, video_unit
+from appliance.wire.pipe.connection import Pipe, Role
+from appliance.wire.pipe.frames import frame, Type
+from appliance.wire.pipe.messages import Fault, Reason
+pipe = Pipe(Role.WORKER)
+
+def now_us():
+    return time.monotonic_ns() // 1000
+
+def say(*events):
+    for event in events:
+        pipe.send(event)
+    write(pipe.take_output())
+
+def write(data):
+    while data:
+        data = data[os.write(1, data):]
+"""
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Let every worker be this script."""
+
+    def put(script: str) -> None:
+        path = tmp_path / "worker.py"
+        path.write_text(PRELUDE + script)
+
+        def command(options: Mapping[str, str | int], *, nice: int) -> list[str]:
+            return [sys.executable, str(path), "appliance.capture"]
+
+        monkeypatch.setattr(process, "command", command)
+
+    return put
+
+
+async def fault_of(device: Camera, reason: str) -> None:
+    await device.wait(lambda: device.restarts(reason))
+    assert device.context.faults.counts["camera", reason] >= 1
+    assert device.stream.publisher is None or device.stream.publisher.origin != "camera#1"
+
+
+@pytest.mark.parametrize(
+    ("reason", "script"),
+    [
+        ("garbage", "write(b'hello, world, this is not the pipe')"),
+        ("garbage", "write(b'\\0\\0\\0\\x0b\\1PORTHOLE\\0\\x63'); time.sleep(60)"),
+        ("garbage", "write(b'\\xff' * 100); time.sleep(60)"),
+        ("garbage", "say(video_unit())"),
+        ("garbage", "say((VIDEO,), video_unit(now_us() + 60_000_000)); time.sleep(60)"),
+        ("garbage", "say((VIDEO,)); write(frame(Type.KEYFRAME)); time.sleep(60)"),
+        ("stalled", "time.sleep(60)"),
+        ("stalled", "say((VIDEO,)); time.sleep(60)"),
+        ("stalled", "say((VIDEO,), video_unit(now_us())); time.sleep(60)"),
+        (
+            "stalled",
+            "say((VIDEO,)); write(b'\\0\\x10\\0\\0\\x11')\nwhile True: write(b'x'); time.sleep(1)",
+        ),
+        ("died", "sys.exit(3)"),
+        ("died", "os.kill(os.getpid(), 9)"),
+        ("died", "say((VIDEO,), video_unit(now_us())); os.close(1); time.sleep(60)"),
+        ("internal", "say(Fault(Reason.INTERNAL, 'it broke')); time.sleep(60)"),
+        ("cannot-open", "say((VIDEO,), video_unit(now_us()), Fault(Reason.CANNOT_OPEN, 'x'))"),
+    ],
+)
+async def test_worker_that_breaks_the_rules_is_replaced(
+    play,  # type: ignore[no-untyped-def]
+    reason: str,
+    script: str,
+) -> None:
+    play(script)
+    async with camera(stream_settings(), settings=QUICK) as device:
+        await fault_of(device, reason)
+        assert set(device.context.faults.counts) == {("camera", reason)}
+
+
+async def test_worker_that_repeats_a_fault_is_told_once(
+    play,  # type: ignore[no-untyped-def]
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    play("say(Fault(Reason.ENCODER, 'no encoder: install one'))")
+    async with camera(stream_settings(), settings=QUICK) as device:
+        await device.wait(lambda: device.restarts("encoder") >= 3)
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(told) == 1
+    assert "no encoder: install one" in told[0].getMessage()
+
+
+async def test_worker_and_its_own_children_die_with_the_service(
+    play,  # type: ignore[no-untyped-def]
+) -> None:
+    """It ignores SIGTERM and has a child that holds the pipe open."""
+    play(
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = subprocess.Popen(['sleep', '60'])\n"
+        "sys.stderr.write(f'<4>child {child.pid}\\n'); sys.stderr.flush()\n"
+        "say((VIDEO,))\n"
+        "while True: say(video_unit(now_us())); time.sleep(0.04)\n"
+    )
+    async with camera(stream_settings(), settings=QUICK) as device:
+        await device.wait_units(3)
+        (grandchild,) = children_of(device.workers[0])
+        descriptor = os.pidfd_open(grandchild)
+        started_s = time.monotonic()
+        await device.service.stop()
+        assert time.monotonic() - started_s < 4
+        ready, _, _ = select.select([descriptor], [], [], 5)  # its end makes it readable
+        os.close(descriptor)
+        assert ready
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def test_worker_gap_in_stamps_is_kept_and_marked(
+    play,  # type: ignore[no-untyped-def]
+) -> None:
+    """We were stopped for long: what comes then is of now, not moved to where we were."""
+    play(
+        "start = now_us() - 8_000_000\n"
+        "say((VIDEO,), video_unit(start), video_unit(start + 40_000))\n"
+        "while True: say(video_unit(now_us())); time.sleep(0.04)\n"
+    )
+    async with camera(stream_settings(), settings=QUICK) as device:
+        units = await device.wait_units(5)
+        (cut,) = [unit for unit in units if unit.discontinuity]
+        assert abs(device.stream.clock.monotonic_us() - cut.dts_us) < 2_000_000
+        assert abs(device.stream.clock.monotonic_us() - units[-1].dts_us) < 1_000_000
+        assert not device.context.faults.counts
+
+
+async def test_worker_that_cannot_be_started_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "command", lambda options, nice: ["/nowhere/python"])
+    async with camera(stream_settings(), settings=QUICK) as device:
+        await fault_of(device, "cannot-start")
+
+
+async def test_worker_health_counts_dropped_pictures(
+    play,  # type: ignore[no-untyped-def]
+) -> None:
+    play(
+        "from appliance.wire.pipe.messages import Health\n"
+        "say((VIDEO,), video_unit(now_us()))\n"
+        "for dropped in (3, 3, 7): say(Health(dropped, 0, 0))\n"
+        "while True: say(video_unit(now_us())); time.sleep(0.04)\n"
+    )
+    async with camera(stream_settings(), settings=QUICK) as device:
+        await device.wait_units(3)
+        labels = (("stream", "live/camera"),)
+        assert device.context.counters.values["camera_dropped_frames_total", labels] == 7
+
+
+class Lines(logging.LoggerAdapter[logging.Logger]):
+    def __init__(self) -> None:
+        super().__init__(logging.getLogger("test"), {})
+        self.told: list[tuple[int, str]] = []
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:  # type: ignore[override]
+        self.told.append((level, str(msg) % args))
+
+
+def test_error_log_reads_priorities_and_lines_cut_anywhere() -> None:
+    lines = Lines()
+    log = ErrorLog(lines)
+    for byte in b"<3>an error\nplain\n<6>news \xff\x1b[31m\n<7>detail":
+        log.receive(bytes((byte,)), 0)
+    assert lines.told == [
+        (logging.ERROR, "worker: an error"),
+        (logging.WARNING, "worker: plain"),
+        (logging.INFO, "worker: news \\ufffd\\x1b[31m"),
+    ]
+    log.receive_eof(0)
+    assert lines.told[-1] == (logging.DEBUG, "worker: detail")
+
+
+def test_error_log_is_bounded_in_lines_and_in_their_length() -> None:
+    lines = Lines()
+    log = ErrorLog(lines)
+    log.receive(b"x" * 10_000_000 + b"\n", 1)
+    assert len(lines.told[0][1]) < 600
+    for _ in range(1000):
+        log.receive(b"y\n", 1)
+    assert len(lines.told) == BURST_LINES
+    log.receive(b"later\n", 2_000_000)
+    assert lines.told[-1][1] == "worker: later"
+    log.receive_eof(2_000_000)
+    assert "981 more lines" in lines.told[-1][1]
