@@ -157,7 +157,7 @@ class Connection(web.RequestHandler):
             status = 431 if isinstance(exc, LineTooLong) else status
             self._owner.on_fault("http", "malformed request", f"{self.peer_ip} {exc.message}")
         else:
-            self._owner.report(exc)
+            self._owner.internal_faults.report(exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun")
         response = refusal(status, "the request is malformed" if status < 500 else "fault")
@@ -166,7 +166,7 @@ class Connection(web.RequestHandler):
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         exc = kw.get("exc_info")
-        self._owner.report(exc if isinstance(exc, BaseException) else None)
+        self._owner.internal_faults.report(exc if isinstance(exc, BaseException) else None)
 
     def log_debug(self, *args: Any, **kw: Any) -> None:
         """Nothing: what is worth a line is reported."""

@@ -1,4 +1,4 @@
-"""The HTTP server: one guard around every handler, on aiohttp's parser and connections.
+"""The HTTP server: sockets, caps, deadlines and TLS around aiohttp's parser and connections.
 
 aiohttp's low-level server is used without its Application (one dictionary look-up per request
 instead of a chain of resources) and without its sites, because accepting must stay quiet when
@@ -12,27 +12,20 @@ import functools
 import logging
 import socket
 import ssl
-from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp.http_parser
 from aiohttp import web
 
-from appliance.errors import ApplianceError, ConfigError, PeerError
+from appliance.errors import ConfigError
 from appliance.net.accept import Acceptor, Caps, Doorkeeper
 from appliance.net.address import format_address, listen_tcp
 from appliance.net.http_connection import SILENT, Connection, RawRequest
-from appliance.net.http_guard import SAFE_METHODS, HostGuard, Proxies, check_forgery
-from appliance.net.http_request import HttpError, Request
-from appliance.net.http_response import (
-    error_response,
-    is_large,
-    refusal,
-    send_in_slices,
-    wants_json,
-)
-from appliance.net.http_router import METHODS, Methods, Route, Router, allowed
+from appliance.net.http_dispatch import Dispatcher
+from appliance.net.http_guard import Proxies
+from appliance.net.http_router import Router
 from appliance.net.http_settings import HttpSettings
+from appliance.net.internal_faults import InternalFaults
 from appliance.net.supervisor import OnFault
 from appliance.net.tls import ServerTls
 
@@ -40,7 +33,6 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 0.5
 TLS_SWEEPS = 20  # certificate files are looked at every so many sweeps
-TRACEBACK_EVERY_S = 1.0
 LINGER_S = 1.0  # how long the rest of a refused body is read so that the refusal arrives
 FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
@@ -52,18 +44,6 @@ def _ignore_fault(proto: str, reason: str, detail: str) -> None:
     log.debug("%s: %s: %s", proto, reason, detail)
 
 
-@dataclass(slots=True)
-class _Tracebacks:
-    """At most one traceback a second, whatever a peer finds to trigger."""
-
-    told_s: float = field(default=float("-inf"))
-
-    def tell(self, error: BaseException | None, now_s: float) -> None:
-        if now_s - self.told_s >= TRACEBACK_EVERY_S:
-            self.told_s = now_s
-            log.error("unexpected fault while answering a request", exc_info=error)
-
-
 class HttpServer:
     """Listens, guards and dispatches to `router`, whose routes may be added at any time.
 
@@ -73,18 +53,18 @@ class HttpServer:
     def __init__(
         self, router: Router, settings: HttpSettings, on_fault: OnFault = _ignore_fault
     ) -> None:
-        self.router = router
         self.settings = settings
         self.on_fault = on_fault
         self.connections: set[Connection] = set()
         self.manager: web.Server
-        self._hosts = HostGuard(settings.allowed_hosts)
-        self._proxies = Proxies(settings.trusted_proxies)
+        self.internal_faults = InternalFaults("http", on_fault)
+        proxies = Proxies(settings.trusted_proxies)
+        self._dispatcher = Dispatcher(router, settings, proxies, on_fault, self.internal_faults)
         self._door = Doorkeeper(
             Caps(
                 total=settings.max_connections,
                 per_ip=settings.max_connections_per_ip,
-                is_exempt=self._proxies.trusts,
+                is_exempt=proxies.trusts,
             )
         )
         self._acceptors: list[Acceptor] = []
@@ -92,7 +72,6 @@ class HttpServer:
         self._opening: set[asyncio.Task[Any]] = set()  # no more than max_connections
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweeps = 0
-        self._tracebacks = _Tracebacks()
         self.addresses: tuple[str, ...] = ()
         self.tls_addresses: tuple[str, ...] = ()
 
@@ -116,7 +95,7 @@ class HttpServer:
             raise ConfigError("aiohttp lacks its C parser; install a wheel with extensions")
         self._loop = asyncio.get_running_loop()
         self.manager = web.Server(
-            self._guard,
+            self._dispatcher.answer,
             request_factory=self._make_raw,
             handler_cancellation=True,
         )
@@ -127,9 +106,9 @@ class HttpServer:
         encrypted: list[socket.socket] = []
         try:
             for text in settings.listen:
-                plain += await self._loop.run_in_executor(None, listen_tcp, text)
+                plain += listen_tcp(text)
             for text in settings.tls.listen:
-                encrypted += await self._loop.run_in_executor(None, listen_tcp, text)
+                encrypted += listen_tcp(text)
         except BaseException:
             for sock in plain + encrypted:
                 sock.close()
@@ -221,7 +200,7 @@ class HttpServer:
                 reason = "handshake failed" if connection.is_tls else "connect failed"
                 self.on_fault("http", reason, f"{connection.peer_ip} {error}")
             else:
-                self.report(error)
+                self.internal_faults.report(error)
         else:
             return
         sock.close()
@@ -257,101 +236,8 @@ class HttpServer:
             self.connections.discard(connection)
             self._door.leave(connection.peer_ip)
 
-    def report(self, error: BaseException | None) -> None:
-        """A fault that is ours: counted, and told with a traceback at most once a second."""
-        self.on_fault("http", "internal error", type(error).__name__ if error else "")
-        self._tracebacks.tell(error, self._loop.time())
-
-    # -- requests ------------------------------------------------------------------------------
-
     def _make_raw(self, message, payload, protocol, writer, task):  # type: ignore[no-untyped-def]
         return RawRequest(message, payload, protocol, writer, task, self._loop)
-
-    async def _guard(self, raw: web.BaseRequest) -> web.StreamResponse:
-        """The outermost frame of every request: whatever happens becomes one response."""
-        try:
-            response = await self._dispatch(raw)
-            return await send_in_slices(raw, response) if is_large(response) else response
-        except web.HTTPException:
-            raise
-        except ApplianceError as error:
-            fault: Exception = error
-            if isinstance(error, PeerError):
-                self.on_fault("http", "bad request", f"{raw.remote} {error}")
-        except ConnectionError:
-            raise  # the client has gone: aiohttp closes quietly
-        except Exception as error:
-            fault = error
-            self.report(error)
-        if raw.writer.output_size > 0:
-            if raw.transport is not None:
-                raw.transport.abort()  # half a response is out: only a cut tells the client
-            raise ConnectionResetError("fault within a response")
-        answer = error_response(
-            fault, as_json=wants_json(raw.raw_path, raw.headers.get("Accept", ""))
-        )
-        if not raw.content.is_eof():
-            answer.force_close()
-        return answer
-
-    async def _dispatch(self, raw: web.BaseRequest) -> web.StreamResponse:
-        connection = raw.protocol
-        assert isinstance(connection, Connection)
-        if raw.method not in METHODS:
-            raise HttpError(405, "method not allowed", {"Allow": ", ".join(METHODS)})
-        peer_ip, is_tls = self._proxies.client(connection.peer_ip, connection.is_tls, raw.headers)
-        request = Request(
-            raw,
-            peer_ip=peer_ip,
-            is_tls=is_tls,
-            body_deadline_s=self.settings.request_deadline_us / 1e6,
-            max_body_bytes=self.settings.max_body_bytes,
-        )
-        self._check(request)
-        if request.path == "*":
-            return _answer_asterisk(request.method)
-        methods = self.router.find(request.path)
-        if methods is None:
-            raise HttpError(404, "nothing is here")
-        route = _choose(methods, request.method)
-        if route is None:
-            return _answer_options(methods, request.method)
-        if not route.cross_origin:
-            check_forgery(request)
-        return await route.handler(request)
-
-    def _check(self, request: Request) -> None:
-        """What holds for every request before anybody looks at its path."""
-        raw = request.raw
-        hosts = raw.headers.getall("Host", [])
-        if len(hosts) > 1 or (not hosts and raw.version >= (1, 1)):
-            raise HttpError(400, "a request needs one Host header")
-        if request.host:
-            self._hosts.check(request.host)
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise HttpError(415, "encoded bodies are refused", {"Accept-Encoding": "identity"})
-        if request.headers.get("Expect", "100-continue").lower() != "100-continue":
-            raise HttpError(417, "that expectation cannot be met")
-        if request.method in SAFE_METHODS and raw.body_exists:
-            raise HttpError(400, f"{request.method} carries no body here")
-
-
-def _choose(methods: Methods, method: str) -> Route | None:
-    return methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
-
-
-def _answer_asterisk(method: str) -> web.StreamResponse:
-    """RFC 9110 §9.3.7: the server as a whole, not a resource."""
-    if method != "OPTIONS":
-        raise HttpError(400, "only OPTIONS can ask for *")
-    return web.Response(status=204, headers={"Allow": ", ".join(METHODS)})
-
-
-def _answer_options(methods: Methods, method: str) -> web.StreamResponse:
-    allow = {"Allow": allowed(methods)}
-    if method == "OPTIONS":
-        return web.Response(status=204, headers=allow)
-    return refusal(405, "method not allowed", allow)
 
 
 def _say_full(sock: socket.socket) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Generic
@@ -11,13 +10,10 @@ from typing import Generic
 from appliance.errors import ApplianceError, PeerError
 from appliance.net.accept import Acceptor, Caps, Doorkeeper
 from appliance.net.address import format_address, listen_tcp
+from appliance.net.internal_faults import InternalFaults
 from appliance.net.supervisor import OnFault
 from appliance.net.tcp import ByteCore, Event, TcpConnection, TcpLimits
 from appliance.net.tls import ServerTls
-
-log = logging.getLogger(__name__)
-
-TRACEBACK_EVERY_S = 1.0
 
 
 class TcpServer(Generic[Event]):
@@ -45,7 +41,7 @@ class TcpServer(Generic[Event]):
         self._door = Doorkeeper(caps or Caps())
         self._acceptor: Acceptor | None = None
         self._sessions: set[asyncio.Task[None]] = set()  # no more than caps.total
-        self._told_s = float("-inf")
+        self._internal_faults = InternalFaults(proto, on_fault)
         self.addresses: tuple[str, ...] = ()
 
     @property
@@ -111,8 +107,4 @@ class TcpServer(Generic[Event]):
         except OSError as error:  # ssl.SSLError and TimeoutError too
             self._on_fault(self._proto, "connection lost", f"{connection.peer_ip} {error}")
         except Exception as error:
-            self._on_fault(self._proto, "internal error", type(error).__name__)
-            now_s = asyncio.get_running_loop().time()
-            if now_s - self._told_s >= TRACEBACK_EVERY_S:
-                self._told_s = now_s
-                log.exception("unexpected fault in a session")
+            self._internal_faults.report(error)
