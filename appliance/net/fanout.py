@@ -17,25 +17,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import Protocol
 
 from appliance.net.fanout_sink import Sink
+from appliance.net.fanout_viewer import Batch, End, FanChunk, Pack, Viewer
+
+__all__ = ["End", "FanChunk", "FanOut", "FanOutSettings", "FanRing", "FanSignal", "Viewer"]
 
 MAX_BATCH_BYTES = 256 << 10  # what is joined at a time for a viewer with much to catch up
 MAX_SHARED = 8  # batches kept within a flush; viewers at yet other places join their own
 VIEWERS_PER_TURN = 128  # others of the loop get their turn within a flush
 LOAD = 0.25  # the share of time that flushing may take before its pauses grow
 STALL_CHECKS = 20  # per stall limit
-
-
-class FanChunk(Protocol):
-    """What is sent; see `appliance.media.unit.Chunk`."""
-
-    data: bytes
-    key: bool
-    header: bytes
 
 
 class FanSignal(Protocol):
@@ -73,100 +67,6 @@ class FanOutSettings:
     stall_us: int = 10_000_000
 
 
-class End(Enum):
-    """Why a viewer ended."""
-
-    STREAM = "stream ended"
-    GONE = "viewer has gone"
-    STALLED = "viewer stopped reading"
-    REMOVED = "removed"
-
-
-class Viewer:
-    """A cursor and a socket. `ended` becomes its `End`; its sink is closed by then.
-
-    A viewer that keeps up is in the fan-out's pack: all of the pack are where the last flush ended
-    and are counted together, so sending to them costs nothing but sending.
-
-    lost_units: chunks jumped over, because the viewer was too slow for them.
-    """
-
-    __slots__ = (
-        *("_own_bytes", "_pack", "ended", "header", "lost_units", "needs_key", "position", "rest"),
-        *("send", "sink", "stuck_since_s"),
-    )
-
-    def __init__(self, sink: Sink, ended: asyncio.Future[End], key: int | None, now: int) -> None:
-        self.sink = sink
-        self.send = sink.send
-        self.ended = ended
-        self.needs_key = key is None
-        self.position = now if key is None else key  # not kept while in the pack
-        self.header: bytes | None = None  # of the last chunk it got; not kept while in the pack
-        self.rest: memoryview | None = None  # of a chunk or header that was sent in part
-        self.stuck_since_s: float | None = None  # since when its socket takes nothing
-        self.lost_units = 0
-        self._pack: _Pack | None = None
-        self._own_bytes = 0
-
-    @property
-    def sent_bytes(self) -> int:
-        return self._own_bytes + (0 if self._pack is None else self._pack.sent_bytes)
-
-    def count(self, sent_bytes: int) -> None:
-        self._own_bytes += sent_bytes
-
-    def join_pack(self, pack: _Pack) -> None:
-        pack.viewers[self] = None
-        self._own_bytes -= pack.sent_bytes
-        self._pack = pack
-
-    def leave_pack(self) -> None:
-        if self._pack is not None:
-            del self._pack.viewers[self]
-            self._own_bytes += self._pack.sent_bytes
-            self.header = self._pack.header
-            self._pack = None
-
-
-class _Pack:
-    """The viewers that keep up."""
-
-    __slots__ = ("header", "sent_bytes", "viewers")
-
-    def __init__(self) -> None:
-        self.viewers: dict[Viewer, None] = {}
-        self.header: bytes | None = None  # of the last chunk they got
-        self.sent_bytes = 0  # to each of them
-
-
-class _Batch:
-    """Joined chunks, with what is needed to find the place where a socket stopped taking them."""
-
-    __slots__ = ("chunks", "data", "end", "prefix", "start")
-
-    def __init__(self, prefix: bytes, chunks: Sequence[FanChunk], start: int) -> None:
-        self.prefix = prefix
-        self.chunks = chunks
-        self.start = start
-        self.end = start + len(chunks)
-        self.data = b"".join([prefix, *[chunk.data for chunk in chunks]])
-
-    def put_cut(self, viewer: Viewer, sent: int) -> None:
-        """`sent` bytes were taken: the cursor goes behind the part that was cut, whose rest the
-        viewer keeps; the parts after it stay in the ring.
-        """
-        part, header, position = self.prefix, self.chunks[0].header, self.start
-        for chunk in self.chunks:
-            if sent < len(part):
-                break
-            sent -= len(part)
-            part, header = chunk.data, chunk.header
-            position += 1
-        viewer.position, viewer.header = position, header
-        viewer.rest = memoryview(part)[sent:]
-
-
 class FanOut:
     """The viewers of one ring.
 
@@ -186,13 +86,13 @@ class FanOut:
         # Each viewer is in the pack, or stuck (its socket is full), or waits for the ring. Their
         # number is bounded by who lets them in.
         self.viewers: set[Viewer] = set()
-        self._pack = _Pack()
+        self._pack = Pack()
         self._stuck: set[Viewer] = set()
         self._waiting: set[Viewer] = set()
         self._renew = renew
         self._loop = asyncio.get_running_loop()
         self._flushed = ring.next  # the pack's cursor
-        self._shared: dict[tuple[int, bytes], _Batch] | None = None  # while flushing
+        self._shared: dict[tuple[int, bytes], Batch] | None = None  # while flushing
         self._flush_s = 0.0  # how long a flush takes, smoothed
         self._stall_timer: asyncio.TimerHandle | None = None
 
@@ -273,12 +173,12 @@ class FanOut:
                 self._break_up(before)
             pack = list(self._pack.viewers)
             if pack:
-                batch = self._join(before, b"", None)
+                batch, header = self._join(before, b"", None), self._pack.header
                 self._pack.sent_bytes += len(batch.data)
                 for index in range(0, len(pack), VIEWERS_PER_TURN):
                     if index:
                         await asyncio.sleep(0)
-                    self._send_pack(pack[index : index + VIEWERS_PER_TURN], batch)
+                    self._send_pack(pack[index : index + VIEWERS_PER_TURN], batch, header)
                 self._pack.header = batch.chunks[-1].header
             for viewer in tuple(self._waiting):
                 self._serve(viewer)
@@ -292,8 +192,8 @@ class FanOut:
             viewer.position = before
             self._waiting.add(viewer)
 
-    def _send_pack(self, viewers: list[Viewer], batch: _Batch) -> None:
-        """The hot path: one call of `send` per viewer."""
+    def _send_pack(self, viewers: list[Viewer], batch: Batch, header: bytes | None) -> None:
+        """The hot path: one call of `send` per viewer. `header` was that of the chunk before."""
         data, size = batch.data, len(batch.data)
         for viewer in viewers:
             try:
@@ -305,11 +205,12 @@ class FanOut:
                 viewer.count(-size)
                 continue
             if sent != size:
+                viewer.leave_pack()
+                viewer.header = header
                 self._fall_behind(viewer, batch, sent)
 
-    def _fall_behind(self, viewer: Viewer, batch: _Batch, sent: int) -> None:
+    def _fall_behind(self, viewer: Viewer, batch: Batch, sent: int) -> None:
         """The socket did not take all that the pack got."""
-        viewer.leave_pack()
         viewer.count(sent - len(batch.data))
         viewer.position = batch.start
         self._cut(viewer, batch, sent)
@@ -373,13 +274,13 @@ class FanOut:
         viewer.rest = None
         return True
 
-    def _cut(self, viewer: Viewer, batch: _Batch, sent: int) -> None:
+    def _cut(self, viewer: Viewer, batch: Batch, sent: int) -> None:
         """The socket took part of a batch: keep the rest of one chunk, leave the others."""
         if sent:
             batch.put_cut(viewer, sent)
         self._stick(viewer)
 
-    def _next_batch(self, viewer: Viewer) -> _Batch | None:
+    def _next_batch(self, viewer: Viewer) -> Batch | None:
         """What comes next for this viewer; None if it has all, or waits for a key."""
         has_jumped = self._jump(viewer)
         if viewer.needs_key or viewer.position >= self._flushed:
@@ -411,7 +312,7 @@ class FanOut:
         viewer.position = target
         return True
 
-    def _join(self, start: int, prefix: bytes, max_bytes: int | None) -> _Batch:
+    def _join(self, start: int, prefix: bytes, max_bytes: int | None) -> Batch:
         """Chunks from `start` up to where this flush ends, or up to a bound."""
         key = (start, prefix)
         if self._shared is not None and max_bytes is not None and (got := self._shared.get(key)):
@@ -423,7 +324,7 @@ class FanOut:
                 break
             chunks.append(chunk)
             size_bytes += len(chunk.data)
-        batch = _Batch(prefix, chunks, start)
+        batch = Batch(prefix, chunks, start)
         if self._shared is not None and len(self._shared) < MAX_SHARED:
             self._shared[key] = batch
         return batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -450,3 +450,53 @@ async def test_fanout_descriptors_are_all_given_back() -> None:
             with pair() as (sink, _):
                 fanout.remove(fanout.add(sink))
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+async def test_fanout_viewer_full_at_its_first_flush_gets_no_second_header() -> None:
+    ring = Tags()
+    ring.push(key=True)
+
+    class Fickle(Dummy):
+        """Takes the first bytes, then nothing, until told."""
+
+        def __init__(self) -> None:
+            self.data = b""
+            self.is_full = False
+            self.callback: Callable[[], object] | None = None
+
+        def send(self, data: bytes | memoryview, /) -> int:
+            if self.is_full:
+                raise BlockingIOError
+            self.data += data
+            return len(data)
+
+        def watch(self, callback: Callable[[], object]) -> None:
+            self.callback = callback
+
+    async with running(ring) as fanout:
+        sink = Fickle()
+        viewer = fanout.add(sink)
+        sink.is_full = True
+        ring.push()
+        await until(lambda: sink.callback)
+        ring.push()
+        await a_turn()
+        sink.is_full = False
+        assert sink.callback is not None
+        sink.callback()
+        assert sink.data == b"<header 0><key 0><tag 1><tag 2>"
+        assert viewer.sent_bytes == len(sink.data)
+
+
+async def test_fanout_loop_held_up_beyond_the_ring_finds_the_next_key() -> None:
+    ring = Tags(keep=5)
+    ring.push(key=True)
+    with pair() as (sink, viewer):
+        async with running(ring) as fanout:
+            late = fanout.add(sink)
+            for number in range(1, 21):  # with no turn for the fan-out in between
+                ring.push(key=number == 18)
+            data = await read_until(viewer, b"<tag 20>")
+    assert data == b"<header 0><key 0><key 18><tag 19><tag 20>"
+    assert late.lost_units == 17
+    assert late.sent_bytes == len(data)

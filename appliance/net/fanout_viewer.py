@@ -1,0 +1,113 @@
+"""A fan-out's viewers, the pack of those that keep up, and the batches that are sent to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol
+
+from appliance.net.fanout_sink import Sink
+
+
+class FanChunk(Protocol):
+    """What is sent; see `appliance.media.unit.Chunk`."""
+
+    data: bytes
+    key: bool
+    header: bytes
+
+
+class End(Enum):
+    """Why a viewer ended."""
+
+    STREAM = "stream ended"
+    GONE = "viewer has gone"
+    STALLED = "viewer stopped reading"
+    REMOVED = "removed"
+
+
+class Viewer:
+    """A cursor and a socket. `ended` becomes its `End`; its sink is closed by then.
+
+    A viewer that keeps up is in the fan-out's pack: all of the pack are where the last flush ended
+    and are counted together, so sending to them costs nothing but sending.
+
+    lost_units: chunks jumped over, because the viewer was too slow for them.
+    """
+
+    __slots__ = (
+        *("_own_bytes", "_pack", "ended", "header", "lost_units", "needs_key", "position", "rest"),
+        *("send", "sink", "stuck_since_s"),
+    )
+
+    def __init__(self, sink: Sink, ended: asyncio.Future[End], key: int | None, now: int) -> None:
+        self.sink = sink
+        self.send = sink.send
+        self.ended = ended
+        self.needs_key = key is None
+        self.position = now if key is None else key  # not kept while in the pack
+        self.header: bytes | None = None  # of the last chunk it got; not kept while in the pack
+        self.rest: memoryview | None = None  # of a chunk or header that was sent in part
+        self.stuck_since_s: float | None = None  # since when its socket takes nothing
+        self.lost_units = 0
+        self._pack: Pack | None = None
+        self._own_bytes = 0
+
+    @property
+    def sent_bytes(self) -> int:
+        return self._own_bytes + (0 if self._pack is None else self._pack.sent_bytes)
+
+    def count(self, sent_bytes: int) -> None:
+        self._own_bytes += sent_bytes
+
+    def join_pack(self, pack: Pack) -> None:
+        pack.viewers[self] = None
+        pack.header = self.header  # of the chunk that all of them got last
+        self._own_bytes -= pack.sent_bytes
+        self._pack = pack
+
+    def leave_pack(self) -> None:
+        if self._pack is not None:
+            del self._pack.viewers[self]
+            self._own_bytes += self._pack.sent_bytes
+            self.header = self._pack.header
+            self._pack = None
+
+
+class Pack:
+    """The viewers that keep up."""
+
+    __slots__ = ("header", "sent_bytes", "viewers")
+
+    def __init__(self) -> None:
+        self.viewers: dict[Viewer, None] = {}
+        self.header: bytes | None = None  # of the last chunk they got
+        self.sent_bytes = 0  # to each of them
+
+
+class Batch:
+    """Joined chunks, with what is needed to find the place where a socket stopped taking them."""
+
+    __slots__ = ("chunks", "data", "end", "prefix", "start")
+
+    def __init__(self, prefix: bytes, chunks: Sequence[FanChunk], start: int) -> None:
+        self.prefix = prefix
+        self.chunks = chunks
+        self.start = start
+        self.end = start + len(chunks)
+        self.data = b"".join([prefix, *[chunk.data for chunk in chunks]])
+
+    def put_cut(self, viewer: Viewer, sent: int) -> None:
+        """`sent` bytes were taken: the cursor goes behind the part that was cut, whose rest the
+        viewer keeps; the parts after it stay in the ring.
+        """
+        part, header, position = self.prefix, self.chunks[0].header, self.start
+        for chunk in self.chunks:
+            if sent < len(part):
+                break
+            sent -= len(part)
+            part, header = chunk.data, chunk.header
+            position += 1
+        viewer.position, viewer.header = position, header
+        viewer.rest = memoryview(part)[sent:]
