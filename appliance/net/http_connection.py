@@ -41,7 +41,7 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         *("_acked", "_has_spoken", "_head_since_s", "_link", "_owner", "_stalled_since_s"),
-        *("_is_at_start", "_short_way", "has_left", "is_tls", "peer_ip"),
+        *("_is_at_start", "_short_way", "has_left", "is_sending", "is_tls", "peer_ip"),
     )
 
     def __init__(self, owner: HttpServer, peer_ip: str, *, is_tls: bool, **limits: Any) -> None:
@@ -56,6 +56,7 @@ class Connection(web.RequestHandler):
         self._head_since_s: float | None = self._loop.time()
         self._stalled_since_s: float | None = None
         self._acked = -1
+        self.is_sending = False  # past the transport (net/media_response.py)
         self._is_at_start = False  # nothing of the next request has reached the parser
         self._short_way: ShortWay | None = None
 
@@ -114,7 +115,7 @@ class Connection(web.RequestHandler):
     def overdue(self, now_s: float, head_s: float, stall_s: float) -> Overdue | None:
         if self._head_since_s is not None and now_s - self._head_since_s >= head_s:
             return Overdue.SLOW_HEAD if self._has_spoken else Overdue.SILENT
-        if self._link is None or not self._link.get_write_buffer_size():
+        if self._link is None or not (self.is_sending or self._link.get_write_buffer_size()):
             self._stalled_since_s = None
             return None
         acked = bytes_acked(self._link.get_extra_info("socket"))

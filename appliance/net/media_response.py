@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from aiohttp import hdrs, web
 
@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
     from appliance.net.shortcut import Shortcut
 
-STALL_S = 10.0  # a client that takes nothing for so long is gone or hostile
 TLS_SLICE_BYTES = 65_536
+
+
+class SendingConnection(Protocol):
+    """What the connection's owner looks at besides the transport's own buffer."""
+
+    is_sending: bool
 
 
 class MediaResponse(web.StreamResponse):
@@ -110,33 +115,35 @@ async def _send_through(request: web.BaseRequest, sending: Sending) -> None:
 
 
 async def finish_sending(transport: asyncio.Transport, sending: Sending) -> None:
-    """Push whenever the socket empties. Raises: ConnectionResetError; the stalled are aborted."""
+    """Push whenever the socket empties. Raises: ConnectionResetError if it closes meanwhile.
+
+    The server's sweep ends the connection should its client stop reading.
+    """
+    connection = cast("SendingConnection", transport.get_protocol())
     # asyncio lets nobody else watch a transport's descriptor, so a duplicate is watched; it also
     # stays valid should the transport close meanwhile.
     watched = os.dup(transport.get_extra_info("socket").fileno())
+    connection.is_sending = True
     try:
         while True:
-            await _wait_writable(transport, watched)
+            await _wait_writable(watched)
+            if transport.is_closing():
+                raise ConnectionResetError("the client has gone")
             if sending.push(watched):
                 return
     finally:
+        connection.is_sending = False
         os.close(watched)
 
 
-async def _wait_writable(transport: asyncio.Transport, descriptor: int) -> None:
+async def _wait_writable(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     writable: asyncio.Future[None] = loop.create_future()
     loop.add_writer(descriptor, _wake, writable)
     try:
-        async with asyncio.timeout(STALL_S):
-            await writable
-    except TimeoutError:
-        transport.abort()
-        raise ConnectionResetError("the client stopped reading") from None
+        await writable
     finally:
         loop.remove_writer(descriptor)
-    if transport.is_closing():
-        raise ConnectionResetError("the client has gone")
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

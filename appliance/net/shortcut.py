@@ -99,7 +99,7 @@ class ShortWay:
     async def _finish(self, transport: asyncio.Transport, sending: Sending) -> None:
         try:
             await finish_sending(transport, sending)
-        except OSError:  # gone or stalled
+        except OSError:  # it has gone
             transport.abort()
         else:
             if not transport.is_closing():
