@@ -15,7 +15,8 @@ newest key, and one whose socket takes nothing for long is ended. Nobody waits f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -109,6 +110,15 @@ class FanOut:
         self._serve(viewer)
         return viewer
 
+    @contextmanager
+    def viewing(self, sink: Sink, position: int | None = None) -> Iterator[Viewer]:
+        """A viewer that is removed at the end of the block, or was by then."""
+        viewer = self.add(sink, position)
+        try:
+            yield viewer
+        finally:
+            self.remove(viewer)
+
     def remove(self, viewer: Viewer, why: End = End.REMOVED) -> None:
         """End a viewer; what its socket holds is still sent. Safe to call again."""
         if viewer not in self.viewers:
@@ -119,8 +129,7 @@ class FanOut:
         self._unstick(viewer)
         viewer.rest = None
         viewer.sink.close()
-        if not viewer.ended.done():
-            viewer.ended.set_result(why)
+        viewer.finish(why)
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -146,9 +155,8 @@ class FanOut:
         """The ring has ended: who is up to date ends now, the others when they are, or stall."""
         for viewer in self.viewers - self._stuck:
             self.remove(viewer, End.STREAM)
-        waiting = [viewer.ended for viewer in self._stuck]
-        if waiting:
-            await asyncio.wait(waiting)
+        for viewer in tuple(self._stuck):
+            await viewer.wait()
 
     def close(self) -> None:
         """End all viewers now."""

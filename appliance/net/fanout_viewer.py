@@ -28,7 +28,7 @@ class End(Enum):
 
 
 class Viewer:
-    """A cursor and a socket. `ended` becomes its `End`; its sink is closed by then.
+    """A cursor and a socket. end: why it ended; its sink is closed by then.
 
     A viewer that keeps up is in the fan-out's pack: all of the pack are where the last flush ended
     and are counted together, so sending to them costs nothing but sending.
@@ -37,14 +37,15 @@ class Viewer:
     """
 
     __slots__ = (
-        *("_own_bytes", "_pack", "ended", "header", "lost_units", "needs_key", "position", "rest"),
-        *("send", "sink", "stuck_since_s"),
+        *("_own_bytes", "_pack", "end", "header", "lost_units", "needs_key", "position", "rest"),
+        *("_ended", "send", "sink", "stuck_since_s"),
     )
 
     def __init__(self, sink: Sink, ended: asyncio.Future[End], key: int | None, now: int) -> None:
         self.sink = sink
         self.send = sink.send
-        self.ended = ended
+        self.end: End | None = None
+        self._ended = ended
         self.needs_key = key is None
         self.position = now if key is None else key  # not kept while in the pack
         self.header: bytes | None = None  # of the last chunk it got; not kept while in the pack
@@ -53,6 +54,15 @@ class Viewer:
         self.lost_units = 0
         self._pack: Pack | None = None
         self._own_bytes = 0
+
+    async def wait(self) -> End:
+        """Returns when the viewer has ended; being cancelled meanwhile ends nothing."""
+        return await asyncio.shield(self._ended)
+
+    def finish(self, why: End) -> None:
+        self.end = why
+        if not self._ended.done():
+            self._ended.set_result(why)
 
     @property
     def sent_bytes(self) -> int:

@@ -319,7 +319,7 @@ async def test_fanout_stalled_viewer_is_ended_and_the_others_go_on() -> None:
                 ring.push(size=50_000)
                 await a_turn()
             async with asyncio.timeout(5):
-                assert await stalled.ended is End.STALLED
+                assert await stalled.wait() is End.STALLED
             assert len(fanout.viewers) == 1
             ring.push()
             assert (await reading).count(b"<tag") == 41
@@ -332,10 +332,10 @@ async def test_fanout_viewer_that_leaves_is_ended() -> None:
         async with running(ring) as fanout:
             gone = fanout.add(sink)
             viewer.close()
-            while not gone.ended.done():
+            while gone.end is None:
                 ring.push(size=1000)
                 await asyncio.sleep(0.001)
-            assert gone.ended.result() is End.GONE
+            assert gone.end is End.GONE
 
 
 async def test_fanout_removed_viewer_gets_nothing_more() -> None:
@@ -346,7 +346,7 @@ async def test_fanout_removed_viewer_gets_nothing_more() -> None:
             removed = fanout.add(sink)
             fanout.remove(removed)
             fanout.remove(removed)
-            assert removed.ended.result() is End.REMOVED
+            assert removed.end is End.REMOVED
             ring.push()
         assert await read_all(viewer) == b"<header 0><key 0>"
 
@@ -363,10 +363,10 @@ async def test_fanout_closed_ring_is_sent_to_its_end_even_to_slow_viewers() -> N
             ring.push(size=50_000)
             await a_turn()
         ring.close()
-        assert await fast.ended is End.STREAM
-        assert not slow.ended.done()
+        assert await fast.wait() is End.STREAM
+        assert slow.end is None
         assert (await read_all(viewer)).endswith(b"<tag 40>")
-        assert await slow.ended is End.STREAM
+        assert await slow.wait() is End.STREAM
         assert (await reading).endswith(b"<tag 40>")
         async with asyncio.timeout(5):
             await running
@@ -389,7 +389,7 @@ async def test_fanout_viewer_of_an_asyncio_server_keeps_its_transport() -> None:
         assert sock.getsockopt(level, socket.TCP_NOTSENT_LOWAT) == NOTSENT_LOWAT_BYTES
         assert await reader.read() == b""
         fanout.remove(viewer)
-        ends.append(viewer.ended.result())
+        ends.append(viewer.end)
         writer.close()
         left.set()
 
@@ -436,7 +436,7 @@ async def test_fanout_transport_sink_is_fed_no_faster_than_it_is_read() -> None:
         writer.close()
         await until(transport.is_closing)
         ring.push()
-        assert await viewer.ended is End.GONE
+        assert await viewer.wait() is End.GONE
     server.close()
     await server.wait_closed()
 
