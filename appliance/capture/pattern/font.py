@@ -1,17 +1,21 @@
-"""A small monospaced font, drawn for this program and smoothed when it is enlarged.
+"""A small monospaced font, drawn for this program: cells that are joined by round strokes.
 
 A glyph is 5 cells wide and 9 high (7 above the base line, 2 below); characters advance 6 cells.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
+from math import ceil, floor, hypot
 
 CELLS_WIDE = 5
 CELLS_HIGH = 9
 ADVANCE_CELLS = 6
 CAP_CELLS = 7  # height of capitals and digits
 FALLBACK = "?"
+STROKE_RADIUS_CELLS = 0.45
 
 _LINES = (
     "0123456789:.-_/#",
@@ -23,12 +27,12 @@ _LINES = (
 
 _ART = """
 .###. ..#.. .###. .###. ...#. ##### ..##. ##### .###. .###. ..... ..... ..... ..... ....# .#.#.
-#...# .##.. #...# #...# ..##. #.... .#... ....# #...# #...# ..#.. ..... ..... ..... ....# .#.#.
+#...# .##.. #...# #...# ..##. #.... .#... ....# #...# #...# ..... ..... ..... ..... ....# .#.#.
 #...# #.#.. ....# ....# .#.#. ####. #.... ...#. #...# #...# ..#.. ..... ..... ..... ...#. #####
 #...# ..#.. ...#. ..##. #..#. ....# ####. ...#. .###. .#### ..... ..... .###. ..... ..#.. .#.#.
-#...# ..#.. ..#.. ....# ##### ....# #...# ..#.. #...# ....# ..#.. ..... ..... ..... .#... #####
-#...# ..#.. .#... #...# ...#. #...# #...# ..#.. #...# ...#. ..#.. .##.. ..... ..... #.... .#.#.
-.###. ##### ##### .###. ...#. .###. .###. ..#.. .###. .##.. ..... .##.. ..... ##### #.... .#.#.
+#...# ..#.. ..#.. ....# ##### ....# #...# ..#.. #...# ....# ..... ..... ..... ..... .#... #####
+#...# ..#.. .#... #...# ...#. #...# #...# ..#.. #...# ...#. ..#.. ..... ..... ..... #.... .#.#.
+.###. ##### ##### .###. ...#. .###. .###. ..#.. .###. .##.. ..... ..#.. ..... ##### #.... .#.#.
 ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
 ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
 
@@ -42,13 +46,13 @@ _ART = """
 ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
 ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
 
-.###. ####. .#### ##### #...# #...# #...# #...# #...# ##### .###. ..... ...#. .#... .###. ##..#
-#...# #...# #.... ..#.. #...# #...# #...# #...# #...# ....# #...# ..#.. ..#.. ..#.. #...# ##..#
+.###. ####. .#### ##### #...# #...# #...# #...# #...# ##### .###. ..... ...#. .#... .###. #...#
+#...# #...# #.... ..#.. #...# #...# #...# #...# #...# ....# #...# ..#.. ..#.. ..#.. #...# #..#.
 #...# #...# #.... ..#.. #...# #...# #...# .#.#. .#.#. ...#. ....# ..#.. .#... ...#. #.### ...#.
 #...# ####. .###. ..#.. #...# #...# #.#.# ..#.. ..#.. ..#.. ..##. ##### .#... ...#. #.#.# ..#..
 #.#.# #.#.. ....# ..#.. #...# .#.#. #.#.# .#.#. ..#.. .#... ..#.. ..#.. .#... ...#. #.### .#...
-#..#. #..#. ....# ..#.. #...# .#.#. ##.## #...# ..#.. #.... ..... ..#.. ..#.. ..#.. #.... #..##
-.##.# #...# ####. ..#.. .###. ..#.. #...# #...# ..#.. ##### ..#.. ..... ...#. .#... .#### #..##
+#..#. #..#. ....# ..#.. #...# .#.#. ##.## #...# ..#.. #.... ..... ..#.. ..#.. ..#.. #.... .#..#
+.##.# #...# ####. ..#.. .###. ..#.. #...# #...# ..#.. ##### ..#.. ..... ...#. .#... .#### #...#
 ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
 ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
 
@@ -67,8 +71,8 @@ _ART = """
 .#### #.##. .#### ####. #...# #...# #...# #...# #...# ##### ..... ..#.. ##### #.#..
 #...# ##... #.... .#... #...# #...# #.#.# .#.#. #...# ...#. ..... ..... ..... .#...
 #...# #.... .###. .#... #...# .#.#. #.#.# ..#.. #...# ..#.. ..... ..... ##### #.#.#
-#...# #.... ....# .#... #...# .#.#. #.#.# .#.#. #...# .#... .##.. ..... ..... #..#.
-.#### #.... ####. ..##. .#### ..#.. .#.#. #...# .#### ##### .##.. ..... ..... .##.#
+#...# #.... ....# .#... #...# .#.#. #.#.# .#.#. #...# .#... ..#.. ..... ..... #..#.
+.#### #.... ####. ..##. .#### ..#.. .#.#. #...# .#### ##### ..#.. ..... ..... .##.#
 ....# ..... ..... ..... ..... ..... ..... ..... ....# ..... .#... ..... ..... .....
 ....# ..... ..... ..... ..... ..... ..... ..... .###. ..... ..... ..... ..... .....
 """
@@ -87,31 +91,68 @@ def _glyphs() -> dict[str, tuple[str, ...]]:
 GLYPHS = _glyphs()
 
 
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """From one cell's centre to a neighbour's, or a dot if both are one; in cells."""
+
+    x: int
+    y: int
+    dx: int
+    dy: int
+
+
+def strokes(character: str) -> Iterator[Stroke]:
+    """Every set cell joined to its set neighbours; across a corner only where no third cell
+    joins the two already."""
+    glyph = GLYPHS.get(character, GLYPHS[FALLBACK])
+
+    def is_set(x: int, y: int) -> bool:
+        return 0 <= x < CELLS_WIDE and 0 <= y < CELLS_HIGH and glyph[y][x] == "#"
+
+    for y in range(CELLS_HIGH):
+        for x in range(CELLS_WIDE):
+            if not is_set(x, y):
+                continue
+            for dx, dy in ((1, 0), (0, 1)):
+                if is_set(x + dx, y + dy):
+                    yield Stroke(x, y, dx, dy)
+            for dx in (-1, 1):
+                if is_set(x + dx, y + 1) and not (is_set(x + dx, y) or is_set(x, y + 1)):
+                    yield Stroke(x, y, dx, 1)
+            around = ((x + dx, y + dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy)
+            if not any(is_set(*cell) for cell in around):
+                yield Stroke(x, y, 0, 0)
+
+
 @cache  # bounded by the font's characters times the sizes a test card uses
 def coverage(character: str, scale: int) -> tuple[bytes, ...]:
     """How much of each pixel the glyph covers, 0 to 255, as `CELLS_HIGH * scale` rows of
-    `ADVANCE_CELLS * scale` bytes; `scale` is pixels per cell.
-
-    The cells are interpolated bilinearly and cut at their middle value, which turns the stairs of
-    the drawing into slopes and rounds its corners.
-    """
-    glyph = GLYPHS.get(character, GLYPHS[FALLBACK])
-    cells = [[0.0] * (ADVANCE_CELLS + 2)]
-    cells += [[0.0, *(float(cell == "#") for cell in row), 0.0, 0.0] for row in glyph]
-    cells.append([0.0] * (ADVANCE_CELLS + 2))
-    columns = [divmod((x + 0.5) / scale + 0.5, 1) for x in range(ADVANCE_CELLS * scale)]
-    rows = []
-    for y in range(CELLS_HIGH * scale):
-        top, fraction = divmod((y + 0.5) / scale + 0.5, 1)
-        above, below = cells[int(top)], cells[min(int(top) + 1, CELLS_HIGH + 1)]
-        line = [a + (b - a) * fraction for a, b in zip(above, below, strict=True)]
-        rows.append(bytes(_cut(line, int(left), part, scale) for left, part in columns))
-    return tuple(rows)
+    `ADVANCE_CELLS * scale` bytes; `scale` is pixels per cell."""
+    rows = [bytearray(ADVANCE_CELLS * scale) for _ in range(CELLS_HIGH * scale)]
+    for stroke in strokes(character):
+        _draw(rows, stroke, scale)
+    return tuple(map(bytes, rows))
 
 
-def _cut(line: list[float], left: int, part: float, scale: int) -> int:
-    value = line[left] + (line[min(left + 1, len(line) - 1)] - line[left]) * part
-    return round(255 * min(1.0, max(0.0, (value - 0.47) * scale + 0.5)))
+def _draw(rows: list[bytearray], stroke: Stroke, scale: int) -> None:
+    """Raise the coverage of the pixels near the stroke."""
+    radius = STROKE_RADIUS_CELLS * scale
+    x, y = (stroke.x + 0.5) * scale - 0.5, (stroke.y + 0.5) * scale - 0.5  # pixel centres
+    dx, dy = stroke.dx * scale, stroke.dy * scale
+    length = dx * dx + dy * dy
+    reach = radius + 1
+    for line in range(max(0, floor(min(y, y + dy) - reach)), ceil(max(y, y + dy) + reach) + 1):
+        if line >= len(rows):
+            break
+        row = rows[line]
+        first = max(0, floor(min(x, x + dx) - reach))
+        last = min(len(row) - 1, ceil(max(x, x + dx) + reach))
+        for column in range(first, last + 1):
+            along = ((column - x) * dx + (line - y) * dy) / length if length else 0.0
+            along = min(1.0, max(0.0, along))
+            distance = hypot(column - x - along * dx, line - y - along * dy)
+            level = round(255 * min(1.0, max(0.0, radius - distance + 0.5)))
+            row[column] = max(row[column], level)
 
 
 def text_width_px(text: str, scale: int) -> int:
