@@ -20,6 +20,8 @@ from appliance.net.http_settings import HttpSettings
 from appliance.net.internal_faults import InternalFaults
 from appliance.net.supervisor import OnFault
 
+ORDINARY = {401, 404, 405, 416}  # refusals that well-meaning clients meet every day
+
 
 class Dispatcher:
     """Checks what holds for every request, then asks the router."""
@@ -48,8 +50,7 @@ class Dispatcher:
             raise
         except ApplianceError as error:
             fault: Exception = error
-            if isinstance(error, PeerError):
-                self._on_fault("http", "bad request", f"{raw.remote} {error}")
+            self._count(raw, error)
         except ConnectionError:
             raise  # the client has gone: aiohttp closes quietly
         except Exception as error:
@@ -64,6 +65,13 @@ class Dispatcher:
         if not raw.content.is_eof():
             refused.force_close()
         return refused
+
+    def _count(self, raw: web.BaseRequest, error: ApplianceError) -> None:
+        """A query may hold a key, so the line has only the path."""
+        if not isinstance(error, PeerError) or getattr(error, "status", 400) in ORDINARY:
+            return
+        path = raw.raw_path.partition("?")[0][:80]
+        self._on_fault("http", "bad request", f"{_peer_ip(raw)} {raw.method} {path}: {error}")
 
     async def _dispatch(self, raw: web.BaseRequest) -> web.StreamResponse:
         request = self._admit(raw)
@@ -105,6 +113,10 @@ class Dispatcher:
         if request.method in SAFE_METHODS and raw.body_exists:
             raise HttpError(400, f"{request.method} carries no body here")
         return request
+
+
+def _peer_ip(raw: web.BaseRequest) -> str:
+    return raw.protocol.peer_ip if isinstance(raw.protocol, Connection) else ""
 
 
 def _choose(methods: Methods, method: str) -> Route | None:

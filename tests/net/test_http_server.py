@@ -211,3 +211,11 @@ async def test_server_stop_ends_a_request_that_does_not_end() -> None:
         async with asyncio.timeout(5):
             await cancelled.wait()
         assert not here.server.inside
+
+
+async def test_server_fault_line_has_who_and_what_but_no_query() -> None:
+    async with site() as here:
+        here.router.exact("GET", "/x", raising(PeerError("odd")))
+        await here.get("/x?key=secret")
+        await here.get("/favicon.ico")
+    assert here.faults == [("http", "bad request", "127.0.0.1 GET /x: odd")]
