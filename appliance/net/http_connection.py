@@ -156,7 +156,8 @@ class Connection(web.RequestHandler):
         """A request that could not be parsed; the server's guard leaves nothing else to come."""
         if isinstance(exc, HttpProcessingError):
             status = 431 if isinstance(exc, LineTooLong) else status
-            self._owner.on_fault("http", "malformed request", f"{self.peer_ip} {exc.message}")
+            what = exc.message.partition("\n\n")[0]  # then it quotes, be it somebody's key
+            self._owner.on_fault("http", "malformed request", f"{self.peer_ip} {what}")
         else:
             self._owner.internal_faults.report(exc)
         if request.writer.output_size > 0:

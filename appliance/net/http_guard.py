@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from multidict import CIMultiDictProxy
 
 from appliance.errors import ConfigError
 from appliance.net.address import parse_ip, peer_address
@@ -22,6 +23,7 @@ PRIVATE_SUFFIXES = (".local", ".localhost", ".localdomain", ".lan", ".internal",
 FORM_TYPES = {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
 # RFC 9110 §7.2: uri-host [ ":" port ]
 HOST = re.compile(r"(?:\[(?P<literal>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_-][a-z0-9_.-]*))(?::[0-9]*)?")
+NOBODY = "0.0.0.0"  # noqa: S104 - a client whose address a proxy tells illegibly
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -91,20 +93,24 @@ class Proxies:
         address = parse_ip(ip)
         return address is not None and any(address in network for network in self._networks)
 
-    def client(self, peer_ip: str, is_tls: bool, headers: Mapping[str, str]) -> tuple[str, bool]:
+    def client(
+        self, peer_ip: str, is_tls: bool, headers: CIMultiDictProxy[str]
+    ) -> tuple[str, bool]:
         """(address, whether encrypted) of the client itself; a stranger's claims are ignored.
 
-        Each proxy appends whom it heard from, so the last address that is no proxy of ours is the
-        only one that nobody outside could make up.
+        Each proxy appends whom it heard from, some (HAProxy) in a line of its own, so the last
+        address that is no proxy of ours is the only one that nobody outside could make up.
         """
         if not self.trusts(peer_ip):
             return peer_ip, is_tls
-        for claim in reversed(headers.get("X-Forwarded-For", "").split(",")):
+        claims = ",".join(headers.getall("X-Forwarded-For", [])).strip()
+        for claim in reversed(claims.split(",") if claims else []):
             address = parse_ip(claim.strip())
-            if address is None:
+            if address is None:  # whoever it is, not the proxy, which may be near and trusted
+                peer_ip = NOBODY
                 break
             peer_ip = peer_address(str(address))
             if not self.trusts(peer_ip):
                 break
-        scheme = headers.get("X-Forwarded-Proto", "https" if is_tls else "http")
-        return peer_ip, scheme.strip().lower() == "https"
+        schemes = headers.getall("X-Forwarded-Proto", ["https" if is_tls else "http"])
+        return peer_ip, schemes[-1].strip().lower() == "https"

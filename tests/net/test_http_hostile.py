@@ -430,6 +430,45 @@ async def test_http_forwarded_for_is_believed_only_from_trusted_proxies() -> Non
 
 
 @pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        # As HAProxy appends: a line of its own after what the client made up.
+        (("X-Forwarded-For: 127.0.0.1", "X-Forwarded-For: 203.0.113.7"), b"<203.0.113.7 False>"),
+        (("X-Forwarded-Proto: https", "X-Forwarded-Proto: http"), b"<127.0.0.1 False>"),
+        # What cannot be read is nobody's address, least of all the proxy's own.
+        (("X-Forwarded-For: 203.0.113.7:4711",), b"<0.0.0.0 False>"),
+        (("X-Forwarded-For: 10.0.0.1, unknown",), b"<0.0.0.0 False>"),
+        (("X-Forwarded-For: ",), b"<127.0.0.1 False>"),
+    ],
+)
+async def test_http_forwarded_for_cannot_be_made_up_through_a_proxy(
+    claims: tuple[str, ...], expected: bytes
+) -> None:
+    async def who(request: Request) -> web.Response:
+        return web.Response(text=f"<{request.peer_ip} {request.is_tls}>")
+
+    async with busy_site(HttpSettings(listen=LOOPBACK, trusted_proxies=("127.0.0.1",))) as here:
+        here.router.exact("GET", "/who", who)
+        assert expected in await here.get("/who", *claims)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "Cookie: porthole_hls=HIDDENHIDDEN\x01",
+        "Authorization: Basic\x01 HIDDENHIDDEN",
+        "X-Api-Key: HIDDENHIDDEN\x01",
+    ],
+)
+async def test_http_fault_of_a_malformed_head_does_not_quote_it(bad: str) -> None:
+    async with site() as here:
+        assert status(await here.get("/", bad)) == 400
+        assert status(await here.send(b"GET /?k%65y=HIDDENHIDDEN HTTP/9.7x\r\n\r\n")) == 400
+        assert len(here.faults) == 2
+        assert "HIDDEN" not in str(here.faults)
+
+
+@pytest.mark.parametrize(
     ("header", "basic", "bearer"),
     [
         ("", None, None),
