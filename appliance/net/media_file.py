@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import weakref
 from collections.abc import Sequence
 from email.utils import formatdate
+from typing import ClassVar
+
+from appliance.net.accept import RESERVED_FDS
 
 Buffer = bytes | memoryview
 
@@ -22,12 +26,21 @@ MAX_IOVEC = 512  # os.writev takes no more than IOV_MAX (1024) buffers
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z", re.ASCII | re.IGNORECASE)
 
 
+def max_files() -> int:
+    """How many descriptors media may take: a long window of many streams must leave room for
+    connections, and beyond these bytes serve as well."""
+    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(0, soft_limit - RESERVED_FDS) // 4
+
+
 class MediaFile:
     """One immutable representation with its prebuilt heads.
 
     fields: further header lines, each ending in CRLF.
     descriptor: a memory file holding `head` and the body, or None; then `body` has the bytes.
     """
+
+    in_files: ClassVar[int] = 0  # how many there are outside the heap
 
     __slots__ = (
         "__weakref__",
@@ -91,6 +104,8 @@ class MediaFile:
         return os.pread(self.descriptor, end - start, len(self.head) + start)
 
     def _store(self, parts: Sequence[Buffer]) -> int | None:
+        if MediaFile.in_files >= max_files():
+            return None
         try:
             descriptor = os.memfd_create("media", os.MFD_CLOEXEC)
         except OSError:
@@ -100,8 +115,14 @@ class MediaFile:
         except OSError:  # no memory for it: the caller's bytes are there already
             os.close(descriptor)
             return None
-        weakref.finalize(self, os.close, descriptor)
+        weakref.finalize(self, _close, descriptor)
+        MediaFile.in_files += 1
         return descriptor
+
+
+def _close(descriptor: int) -> None:
+    MediaFile.in_files -= 1
+    os.close(descriptor)
 
 
 def _write_all(descriptor: int, parts: list[Buffer]) -> None:

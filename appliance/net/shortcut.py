@@ -59,6 +59,7 @@ class ShortWay:
         """Whether others like this request could take it: a plain GET on a plain connection."""
         return (
             request.method == hdrs.METH_GET
+            and request.raw_path.startswith("/")  # else the host that was checked is in the target
             and request.version == (1, 1)
             and request.keep_alive
             and not request.body_exists

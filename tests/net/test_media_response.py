@@ -122,6 +122,19 @@ async def test_large_files_lie_outside_the_heap_and_small_ones_in_it() -> None:
     assert descriptors() == before
 
 
+async def test_files_leave_most_descriptors_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a window of however many streams is kept."""
+    before = descriptors()
+    monkeypatch.setattr("appliance.net.media_file.max_files", lambda: before_files + 2)
+    before_files = MediaFile.in_files
+    files = [MediaFile("video/mp4", [LARGE[:20_000]]) for _ in range(5)]
+    assert descriptors() == before + 2
+    assert all(bytes(file.read(0, 20_000)) == LARGE[:20_000] for file in files)
+    del files
+    assert descriptors() == before
+    assert MediaFile("video/mp4", [LARGE[:20_000]]).descriptor is not None
+
+
 async def test_file_without_a_free_descriptor_is_served_from_the_heap(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -304,6 +317,18 @@ async def test_short_way_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> 
         writer.write(request("small", "User-Agent: x"))
         await read_reply(reader)
         assert (here.handled, here.found) == (2, 0)
+
+
+async def test_short_way_is_not_for_absolute_targets() -> None:
+    """Their host stands in the target: what the Host header says has not been looked at."""
+    async with shelf() as here:
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.here.server.port)
+        field = b" HTTP/1.1\r\nHost: evil.example\r\n\r\n"
+        for target, expected in ((b"http://localhost/m/small", b" 200 "), (b"/m/small", b" 421 ")):
+            writer.write(b"GET " + target + field)
+            answer, _ = await read_reply(reader)
+            assert expected in answer
+        writer.close()
 
 
 async def test_short_way_takes_no_request_in_pieces() -> None:
