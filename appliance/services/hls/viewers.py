@@ -94,9 +94,9 @@ class Viewers:
     def _admit(self, stream: str, asker: Asker, now_us: int) -> Viewer:
         rows = self._by_stream.get(stream)
         if rows is not None and len(rows) >= self.max_per_stream:
-            self._forget(next(iter(rows.values())))
+            self._forget(next(iter(rows.values())), "")
         if len(self._all) >= self.max_viewers:
-            self._forget(next(iter(self._all.values())))
+            self._forget(next(iter(self._all.values())), "")
         viewer = Viewer(stream, asker.key, self._open_session(stream, asker), now_us)
         if viewer.session is not None:
             viewer.session.kick = lambda: self._kick(viewer)
@@ -123,10 +123,11 @@ class Viewers:
         if session is None:
             return
         self._sessions.close(session)
-        if viewer.files > 2:  # one-shot requests are not worth a line each
+        if why and viewer.files > 2:  # one-shot requests are not worth a line each
             session.log.info("%s: %d files, %d bytes", why, viewer.files, session.sent.total_bytes)
 
     def _forget(self, viewer: Viewer, why: str = "gone") -> None:
+        """why: for the log; empty for who makes room, as thousands a second may in a flood."""
         self._all.pop((viewer.stream, viewer.key), None)
         rows = self._by_stream.get(viewer.stream)
         if rows is not None:

@@ -51,6 +51,14 @@ def test_token_that_is_none_is_refused(token: str) -> None:
     assert not Tokens(HeldClock()).is_valid(token, "live/camera")
 
 
+def test_token_has_one_spelling() -> None:
+    """Or else a viewer whom the operator ended would be another one by a stroke."""
+    tokens = Tokens(HeldClock())
+    token = next(t for t in iter(lambda: tokens.issue("a"), "") if "-" in t or "_" in t)
+    assert tokens.is_valid(token, "a")
+    assert not tokens.is_valid(token.replace("-", "+").replace("_", "/"), "a")
+
+
 def test_token_changed_anywhere_is_refused() -> None:
     tokens = Tokens(HeldClock())
     token = tokens.issue("live/camera")

@@ -72,6 +72,17 @@ def test_flood_of_one_shot_requests_leaves_the_newest_rows_and_no_lines(
     assert not caplog.records
 
 
+def test_flood_of_viewers_who_ask_a_few_times_leaves_no_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    viewers, _, _ = table()
+    with caplog.at_level(logging.INFO):
+        for number in range(2_000):
+            for _ in range(5):
+                viewers.see("live/camera", asker(number)).count(100)
+    assert not caplog.records
+
+
 def test_flood_on_one_stream_leaves_other_streams_their_viewers() -> None:
     viewers, _, _ = table()
     for number in range(100):
