@@ -1,7 +1,7 @@
 # `make run` and `make test` install what they need by themselves; `make help` lists the rest.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lint types layers bench test-fresh arm clean
+.PHONY: help setup run test check format lint types layers bench test-fresh arm arm-smoke clean
 
 # make run SOURCE=file:/clip.mp4 CONF=my.toml SET="hls.segment=1s log.level=debug"
 # Handed over in the environment, so that the shell takes no character of theirs for its own.
@@ -46,8 +46,11 @@ bench: ## Every script in bench/, one after the other
 test-fresh: ## A fresh clone in a clean Debian root: setup, run, playlist (root, some minutes)
 	tests/fresh/run.sh $$ARGS
 
-arm: ## Packages and tarballs for 64-bit and 32-bit ARM boards, in dist/
+arm: setup ## Packages and tarballs for 64-bit and 32-bit ARM boards, in dist/
 	./build-arm.sh arm64 armhf
+
+arm-smoke: setup ## Build those packages and run them on an emulated processor (root, some minutes)
+	tests/arm/run.sh $$ARGS
 
 clean: ## Remove everything that the other targets made
 	rm -rf .venv build dist porthole.egg-info appliance/web/vendor .mypy_cache .ruff_cache

@@ -1,6 +1,8 @@
 """Runs a command that serves, and watches its stream as a player would: playlist, then segment.
 
-usage: watch.py [--only-start SECONDS] -- COMMAND…    with SECONDS, only waits until it listens
+usage: watch.py [OPTION] -- COMMAND…
+         --only-start SECONDS    waits until it listens, and no longer than that
+         --keep FILE             writes the segment there, with what a decoder needs before it
        watch.py URL                                   watches what runs already
 """
 
@@ -13,12 +15,13 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
-DEADLINE_S = 60
+DEADLINE_S = 240
 
 
 def fetch(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=20) as reply:
+    with urllib.request.urlopen(url, timeout=60) as reply:
         return reply.read()
 
 
@@ -26,15 +29,20 @@ def first_uri(playlist: bytes) -> str:
     return re.findall(r"^[^#\s].*$", playlist.decode(), re.MULTILINE)[0]
 
 
-def watch(base: str) -> None:
+def watch(base: str, keep: Path | None = None) -> None:
     """The multivariant playlist, its first child, that one's first segment."""
     url = urllib.parse.urljoin(base, "/live/camera.m3u8")
-    for what in ("multivariant playlist", "media playlist", "segment"):
+    for what in ("multivariant playlist", "media playlist"):
         body = fetch(url)
         print(f"   {what}: {len(body)} bytes")
-        if what != "segment":
-            url = urllib.parse.urljoin(url, first_uri(body))
-    assert len(body) > 10_000, "a segment of real video is larger"
+        playlist, playlist_url = body, url
+        url = urllib.parse.urljoin(url, first_uri(body))
+    segment = fetch(url)
+    print(f"   segment: {len(segment)} bytes")
+    assert len(segment) > 3_000, "a segment of real video is larger"
+    if keep is not None:
+        (init,) = re.findall(r'#EXT-X-MAP:URI="(.*?)"', playlist.decode())
+        keep.write_bytes(fetch(urllib.parse.urljoin(playlist_url, init)) + segment)
     page = fetch(base)
     assert b"<html" in page.lower(), page[:200]
 
@@ -57,10 +65,10 @@ def main() -> None:
             sys.exit("it ended before it listened")
         took_s = time.monotonic() - began
         print(f"   listens after {took_s:.2f} s")
-        if options:
+        if options[:1] == ["--only-start"]:
             assert took_s < float(options[1]), f"{took_s:.2f} s until it listened"
         else:
-            watch(found[1])
+            watch(found[1], Path(options[1]) if options else None)
             print(f"   plays after {time.monotonic() - began:.2f} s")
     finally:
         child.terminate()

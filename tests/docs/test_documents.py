@@ -1,0 +1,54 @@
+"""What the documents point at is there: links, anchors, make targets, configuration keys."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def anchors(document: Path) -> set[str]:
+    """The names that headings get where the documents are shown."""
+    titles = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_document_links_lead_somewhere(document: Path) -> None:
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = document.parent / file if file else document
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_document_names_only_make_targets_that_exist(document: Path) -> None:
+    for target in re.findall(r"`?make ([a-z][a-z-]*)\b(?=[`\s]|$)", document.read_text()):
+        if f"`make {target}" in document.read_text() or f"\nmake {target}" in document.read_text():
+            assert target in TARGETS, target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_document_toml_examples_pass_the_check(document: Path, tmp_path: Path) -> None:
+    for number, example in enumerate(
+        re.findall(r"```toml\n(.*?)```", document.read_text(), re.DOTALL)
+    ):
+        tomllib.loads(example)
+        file = tmp_path / f"{number}.toml"
+        file.write_text(example)
+        command = [sys.executable, "-m", "appliance", "check", "-c", file]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
