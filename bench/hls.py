@@ -1,8 +1,11 @@
 """CPU per delivered MB of HLS: porthole against nginx serving the same files from a tmpfs.
 
-Each player keeps one connection and, once per period, fetches the media playlist and then its
+Each player keeps one connection and, once per segment, fetches the media playlist and then its
 newest segment. Server and load run on a core each; runs alternate, medians and the ratio's range
 are printed. A stall is a segment that took longer to arrive than it plays.
+
+porthole's process also takes the stream in, muxes and cuts it, which nginx leaves to whoever
+writes its files. That is measured without players first, and told apart: "serving" is the rest.
 
     python bench/hls.py [--players 200,1000] [--pairs 5] [--seconds 4]
 """
@@ -28,7 +31,8 @@ from urllib.parse import urljoin, urlsplit
 from measure import LOAD_CORE, children, cpu_s, fetch, memory, porthole, process, spread, wait_for
 
 SEGMENT_S = 2.0
-PERIOD_S = 1.0  # twice as often as players do, so that a run is half as long
+PERIOD_S = SEGMENT_S
+ALONE_S = 6.0
 RECEIVE_BYTES = 1 << 20
 WARM_UP_S = 6 * SEGMENT_S
 MAX_PLAYERS = 2000
@@ -65,6 +69,7 @@ class Player:
 class Result:
     delivered_mb: float
     cpu_us_per_mb: float
+    serving_us_per_mb: float
     segments: int
     stalls: int
     slowest_s: float
@@ -166,19 +171,42 @@ class Load:
         self.poll.close()
 
 
-def measure(pid: int, url: str, players: int, seconds: float) -> Result:
+@dataclass(slots=True)
+class Server:
+    """alone: CPU seconds per second that it needs without players."""
+
+    pid: int
+    url: str
+    alone: float = 0.0
+
+
+def measure(server: Server, players: int, seconds: float) -> Result:
+    pid, url = server.pid, server.url
     load = Load(url, players)
     load.run(PERIOD_S)  # warm: windows of the connections grown, caches filled
     load.delivered_bytes = load.segments = load.stalls = 0
     load.slowest_s = 0.0
-    before_s = cpu_s(pid)
+    before_s, began = cpu_s(pid), time.monotonic()
     load.run(seconds)
-    used_s = cpu_s(pid) - before_s
+    used_s, took_s = cpu_s(pid) - before_s, time.monotonic() - began
     delivered_mb = load.delivered_bytes / 1e6
     load.close()
     return Result(
-        delivered_mb, used_s * 1e6 / delivered_mb, load.segments, load.stalls, load.slowest_s
+        delivered_mb,
+        used_s * 1e6 / delivered_mb,
+        (used_s - server.alone * took_s) * 1e6 / delivered_mb,
+        load.segments,
+        load.stalls,
+        load.slowest_s,
     )
+
+
+def measure_alone(server: Server) -> None:
+    """What the process costs with its playlist kept alive by one request."""
+    fetch(server.url)
+    before_s = cpu_s(server.pid)
+    time.sleep(ALONE_S)
+    server.alone = (cpu_s(server.pid) - before_s) / ALONE_S
 
 
 def make_clip(folder: Path) -> Path:
@@ -225,25 +253,29 @@ def copy_window(playlist_url: str, folder: Path) -> None:
         (www / name).write_bytes(fetch(urljoin(playlist_url, name)))
 
 
-def compare(ours: tuple[int, str], theirs: tuple[int, str], players: int, options) -> None:
+def compare(ours: Server, theirs: Server, players: int, options) -> None:
     results: dict[str, list[Result]] = {"porthole": [], "nginx": []}
+    measure_alone(ours)
     for pair in range(options.pairs):
         order = (("porthole", ours), ("nginx", theirs))
-        for name, (pid, url) in order if pair % 2 else order[::-1]:
-            results[name].append(measure(pid, url, players, options.seconds))
+        for name, server in order if pair % 2 else order[::-1]:
+            results[name].append(measure(server, players, options.seconds))
     print(f"\n{players} players, {options.pairs} pairs of {options.seconds:.0f} s")
+    print(f"  porthole without players: {ours.alone * 1000:.1f} ms of CPU per second")
     for name, runs in results.items():
         print(
-            f"  {name:9} {spread([r.cpu_us_per_mb for r in runs], 0):>18} µs CPU/MB"
+            f"  {name:9} {spread([r.cpu_us_per_mb for r in runs], 0):>18} µs CPU/MB,"
+            f" serving {spread([r.serving_us_per_mb for r in runs], 0):>18}"
             f"   {statistics.median([r.delivered_mb for r in runs]):6.0f} MB"
             f"   {sum(r.segments for r in runs)} segments, {sum(r.stalls for r in runs)} stalls,"
             f" slowest {max(r.slowest_s for r in runs):.2f} s"
         )
-    ratios = [
-        one.cpu_us_per_mb / other.cpu_us_per_mb
-        for one, other in zip(results["porthole"], results["nginx"], strict=True)
-    ]
-    print(f"  porthole / nginx: {spread(ratios)} (goal 1.5)")
+    pairs = list(zip(results["porthole"], results["nginx"], strict=True))
+    whole = [one.cpu_us_per_mb / other.cpu_us_per_mb for one, other in pairs]
+    serving = [one.serving_us_per_mb / other.serving_us_per_mb for one, other in pairs]
+    print(
+        f"  porthole / nginx: serving {spread(serving)} (goal 1.5), whole process {spread(whole)}"
+    )
 
 
 def main() -> None:
@@ -268,8 +300,9 @@ def main() -> None:
             time.sleep(WARM_UP_S)
             copy_window(url, folder)
             with nginx(folder) as (worker, nginx_base):
+                theirs = Server(worker, f"{nginx_base}/media.m3u8")
                 for players in map(int, options.players.split(",")):
-                    compare((pid, url), (worker, f"{nginx_base}/media.m3u8"), players, options)
+                    compare(Server(pid, url), theirs, players, options)
             used = memory(pid)
             print(f"\nporthole RSS {used.rss_mb:.0f} MB, anonymous {used.anonymous_mb:.0f} MB")
 
