@@ -96,12 +96,12 @@ class UdpPump(Generic[Event]):
             self.received_datagrams += 1
             if flags & socket.MSG_TRUNC:
                 continue  # longer than UDP over IP can be
-            self._take(lambda: self._core.receive(bytes(self._view[:count]), peer, now_us))  # noqa: B023
+            self._take(bytes(self._view[:count]), peer, now_us)
         self.flush()
 
-    def _take(self, produce: Callable[[], list[Event]]) -> None:
+    def _take(self, data: bytes, peer: UdpAddress, now_us: int) -> None:
         try:
-            events = produce()
+            events = self._core.receive(data, peer, now_us)
         except PeerError as error:
             self._on_fault(self._proto, "protocol error", str(error))
             return
@@ -135,7 +135,8 @@ class UdpPump(Generic[Event]):
         now_us = _now_us()
         deadline_us = self._core.deadline_us()
         if deadline_us is not None and deadline_us <= now_us:
-            self._take(lambda: self._core.handle_deadline(now_us))
+            for event in self._core.handle_deadline(now_us):
+                self._on_event(event)
         self.flush()
 
 

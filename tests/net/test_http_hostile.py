@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -17,6 +18,7 @@ from aiohttp import web
 from http_site import LOOPBACK, Site, echo_path, site, status, until
 
 from appliance.net.http import HttpSettings, Request
+from appliance.net.http_connection import Connection
 
 HASTY = HttpSettings(
     listen=LOOPBACK, request_deadline_us=300_000, stall_us=300_000, idle_us=2_000_000
@@ -580,3 +582,20 @@ async def test_http_connections_beyond_the_cap_are_told_to_come_back() -> None:
         for _, writer in inside:
             writer.close()
         await until(lambda: not here.server.connections)
+
+
+async def test_http_connections_leave_no_objects_behind() -> None:
+    async with busy_site() as here:
+        for number in range(300):
+            reader, writer = await asyncio.open_connection("127.0.0.1", here.server.port)
+            writer.write(
+                [b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", b"nonsense\r\n\r\n", b"GE"][number % 3]
+            )
+            if number % 3 < 2:
+                await reader.readline()
+            writer.close()
+        await until(lambda: not here.server.connections)
+        gc.collect()
+        left = [thing for thing in gc.get_objects() if isinstance(thing, Connection)]
+        assert not left
+        assert not here.server.inside
