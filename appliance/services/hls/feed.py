@@ -55,7 +55,8 @@ class Feed:
                 await stream.wait_tracks()
                 rendition = stream.rendition(self.form.rendition, self.form.make_muxer)
                 with rendition.demand.viewer():
-                    stream.request_keyframe()
+                    if rendition.ring.first_key() is None:
+                        stream.request_keyframe()
                     await self._follow(rendition)
                     self.error = rendition.error
         except ApplianceError as error:
@@ -71,6 +72,7 @@ class Feed:
             if lost_units is not None and subscription.lost_units != lost_units:
                 cuts.append(self._segmenter.interrupt())  # the loop stood still for too long
             lost_units = subscription.lost_units
+            self._segmenter.limit_us = self.playlist.target_duration_s * 1_000_000
             cuts += [self._segmenter.feed(chunk) for chunk in batch]
             for cut in cuts:
                 if cut is not None:

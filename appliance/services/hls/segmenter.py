@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from appliance.media.unit import Chunk
@@ -10,6 +11,7 @@ TOLERANCE_US = 100_000  # a keyframe interval of "2 s" may be a frame or two sho
 # Against sources without keyframes, or with one every minute: a segment ends anyway.
 MAX_SEGMENT_US = 10_000_000
 MAX_SEGMENT_BYTES = 16 << 20
+KEPT_INTERVALS = 4  # between keyframes
 
 
 @dataclass(slots=True)
@@ -36,6 +38,10 @@ class Cut:
 class Segmenter:
     """A segment ends before the key that is nearest to `target_us`, or the first one after it.
 
+    It ends at an earlier key if the next one, judging by the last few, would make it longer than
+    `limit_us`, which is 0 while there is no limit: a keyframe that a joining viewer had an encoder
+    make shortens one segment, rather than lengthen the playlist's target duration for ever.
+
     It ends too before a discontinuity or a new header, and at MAX_SEGMENT_US or MAX_SEGMENT_BYTES
     whatever follows (which makes the next one dependent).
     """
@@ -43,17 +49,20 @@ class Segmenter:
     def __init__(self, target_us: int) -> None:
         self._target_us = target_us
         self._enough_us = target_us - min(TOLERANCE_US, target_us // 10)
+        self.limit_us = 0
         self._key_us: int | None = None  # the newest key
-        self._key_interval_us = target_us
+        self._key_intervals_us: deque[int] = deque(maxlen=KEPT_INTERVALS)
         self._open: Cut | None = None
         self._interrupted = False
 
     def feed(self, chunk: Chunk) -> Cut | None:
         """The segment that ends before this chunk, if one does."""
         finished = None
+        if chunk.discontinuity:
+            self._key_us = None
         if chunk.key:
             if self._key_us is not None and chunk.dts_us > self._key_us:
-                self._key_interval_us = chunk.dts_us - self._key_us
+                self._key_intervals_us.append(chunk.dts_us - self._key_us)
             self._key_us = chunk.dts_us
         if self._open is not None and self._ends_before(chunk, self._open):
             finished = self._finish(chunk)
@@ -86,14 +95,20 @@ class Segmenter:
         if chunk.discontinuity or chunk.header is not segment.header:
             return True
         length_us = chunk.dts_us - segment.start_us
-        if chunk.key and length_us >= self._enough_us:
-            short_us = self._target_us - length_us
-            if short_us <= abs(self._key_interval_us - short_us):
-                return True  # the next key will be no nearer
+        if chunk.key and self._ends_at_key(length_us):
+            return True
         return (
             length_us + chunk.duration_us > MAX_SEGMENT_US
             or segment.size_bytes + len(chunk.data) > MAX_SEGMENT_BYTES
         )
+
+    def _ends_at_key(self, length_us: int) -> bool:
+        if not self._key_intervals_us:
+            return length_us >= self._enough_us
+        if length_us >= self._enough_us:
+            short_us = self._target_us - length_us
+            return short_us <= abs(self._key_intervals_us[-1] - short_us)  # the next is no nearer
+        return 0 < self.limit_us < length_us + max(self._key_intervals_us)
 
     def _finish(self, chunk: Chunk) -> Cut:
         """Segments tile the timeline: one ends where the next starts, unless it was interrupted."""

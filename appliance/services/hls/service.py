@@ -144,7 +144,7 @@ class Hls:
         viewer = self.viewers.see(name, asker)
         if viewer.kicked:
             raise AuthError("ended by the operator", challenge=False)
-        viewer.count(file.size_bytes)
+        viewer.count(0 if request.method == "HEAD" else file.size_bytes)
         return asker
 
     def _find_again(self, feed: Feed, asker: Asker, query: str) -> Find:

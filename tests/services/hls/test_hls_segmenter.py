@@ -88,6 +88,24 @@ def test_segment_with_a_key_in_each_chunk_waits_for_the_target() -> None:
     assert {segment.duration_us for segment in found[:-1]} == {60 * 33_333}
 
 
+def test_keyframe_made_for_a_viewer_shortens_a_segment_rather_than_lengthen_one() -> None:
+    segmenter = Segmenter(TARGET_US)
+    segmenter.limit_us = 2_000_000
+    keys = {0, 2_000_000, 4_000_000, 5_200_000, 7_200_000, 9_200_000}
+    found = [segmenter.feed(chunk(us, key=us in keys)) for us in range(0, 11_000_000, 200_000)]
+    lengths = [segment.duration_us for segment in found if segment is not None]
+    assert lengths == [2_000_000, 2_000_000, 1_200_000, 2_000_000, 2_000_000]
+
+
+def test_keyframe_made_for_a_viewer_does_no_harm_within_the_limit() -> None:
+    segmenter = Segmenter(TARGET_US)
+    segmenter.limit_us = 4_000_000
+    keys = {0, 2_000_000, 4_000_000, 5_200_000, 7_200_000, 9_200_000}
+    found = [segmenter.feed(chunk(us, key=us in keys)) for us in range(0, 11_000_000, 200_000)]
+    lengths = [segment.duration_us for segment in found if segment is not None]
+    assert lengths == [2_000_000, 2_000_000, 3_200_000, 2_000_000]
+
+
 def test_segment_ends_before_a_discontinuity_where_its_chunks_end() -> None:
     what = [*chunks(3_000_000, 2_000_000), chunk(9_000_000, discontinuity=True)]
     what += [chunk(9_200_000, key=True)]

@@ -153,6 +153,23 @@ async def test_minute_of_other_keyframe_intervals_has_no_findings(gop_us: int) -
         assert player.findings == []
 
 
+async def test_minute_of_keyframes_made_for_viewers_keeps_its_target_duration() -> None:
+    clock = HeldClock()
+    async with hls_site(clock=clock) as site:
+        stream = site.hub.declare(NAME)
+        source = Source(site, clock, (VIDEO, AUDIO), 2_000_000)
+        forced_us = (10_600_000, 17_000_000, 17_800_000, 30_040_000)
+        for unit in source.what:
+            if unit.dts_us in forced_us and unit.track is VIDEO:
+                unit.key = True
+        source.start()
+        source.advance(6_200_000)
+        player = Player(site, "fmp4")
+        await watch(player, source, stream, MINUTE_US - 7_000_000)
+        assert player.findings == []
+        assert read_media(player.last).target_s == 2
+
+
 async def test_minute_in_which_the_wall_clock_is_set_has_no_findings() -> None:
     clock = HeldClock()
     clock.wall_us = 12_345_000_000  # a board without a battery, before it hears of the time
