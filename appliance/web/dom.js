@@ -15,9 +15,10 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-// A path that may break after its slashes.
+// A path or address that breaks after its slashes, and within a part only where a line is too short for it.
 export function breakable(path) {
-  return path.split('/').flatMap((part, index) => (index ? ['/', el('wbr'), part] : [part]));
+  const parts = path.match(/(?:https?:\/\/)?[^/]*\/?/g).filter((part) => part !== '');
+  return parts.map((part) => el('span', { class: 'part' }, part));
 }
 
 // Fills a <dl>: [label, text, class]. What stays keeps its node, so nothing flickers.

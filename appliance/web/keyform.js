@@ -4,7 +4,7 @@ import { el } from './dom.js';
 
 export function keyNote(feed) {
   const plain = { autocomplete: 'off', spellcheck: 'false', autocapitalize: 'off' };
-  const user = el('input', { ...plain, name: 'user', 'aria-label': 'User', placeholder: 'User, if you have one' });
+  const user = el('input', { ...plain, name: 'user', 'aria-label': 'User', placeholder: 'User, if any' });
   const secret = el('input', {
     ...plain, type: 'password', name: 'secret', 'aria-label': 'Key or password', placeholder: 'Key or password', required: true,
   });

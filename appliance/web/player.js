@@ -41,13 +41,18 @@ function onAnswer(answer) {
     stream = answer.streams.find((candidate) => candidate.name === name) || null;
     const playable = stream && (stream.online || stream.on_demand);
     if (playable && playback.state === 'idle') playback.start();
-    else if (playback.state === 'locked') playback.retryNow();
+    else if (playback.state === 'locked' || hasOtherCodec(before, stream)) playback.retryNow();
     else if (stream && stream.online && (isBack || !before || !before.online)) playback.retryNow();
     controls.setSound(Boolean(stream && stream.audio));
     showAddresses(answer.address);
   }
   showNote(answer);
   show();
+}
+
+function hasOtherCodec(before, now) {
+  const kind = (entry) => (entry && entry.video ? entry.video.rfc6381 : '');
+  return kind(now) !== '' && kind(before) !== '' && kind(now) !== kind(before);
 }
 
 let noteKind = '';
@@ -104,14 +109,22 @@ function sentence() {
   if (gone && stream.on_demand) return ['Starting the camera…', waited()];
   if (gone) return ['The camera is offline.', 'The picture comes back by itself.'];
   if (state === 'stalled') return ['Waiting for the picture…'];
-  if (state === 'reconnecting') return ['Reconnecting…', detail || waited()];
+  if (state === 'reconnecting') return ['Reconnecting…', doubt() || detail || waited()];
   return ['Connecting…', ''];
 }
 
-function unsupported(detail) {
+function unsupported(reason) {
+  if (reason) return [reason, 'Try another browser.'];
   const kind = stream && stream.video ? codec(stream.video.codec) : 'this stream';
-  return [`This browser cannot play ${detail ? 'live streams' : kind}.`,
-    detail || 'Another browser may (Safari plays H.265), or let the camera send H.264.'];
+  const other = kind === 'H.265' ? 'Safari can' : 'Another browser may';
+  return [`This browser cannot play ${kind}.`, `${other}; or let the camera send H.264.`];
+}
+
+// A browser's own player fails without saying why.
+function doubt() {
+  const track = stream && stream.video;
+  if (!track || video.canPlayType(`video/mp4; codecs="${track.rfc6381}"`)) return '';
+  return `This browser seems unable to play ${codec(track.codec)}.`;
 }
 
 function waited() {

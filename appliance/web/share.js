@@ -37,8 +37,7 @@ export function qr(text) {
 
 // An address breaks after its slashes and nowhere else; copied, it is whole.
 export function address(url) {
-  const [scheme, rest] = url.split('://');
-  return el('span', { class: 'address' }, `${scheme}://`, ...breakable(rest));
+  return el('span', { class: 'address' }, ...breakable(url));
 }
 
 // The code and what to do with it; the address itself too, unless it stands elsewhere.

@@ -46,14 +46,14 @@ def decode_qr(folder: Path, png: bytes) -> str:
     return found[1].replace("\\", "")
 
 
-def fake_feed(browser: Chromium, **changes: object) -> str:
+def fake_feed(browser: Chromium, pages: str = "", **changes: object) -> str:
     """Makes the page believe that the device answered so; returns the script's id."""
     row = {
         "name": "live/camera", "online": True, "on_demand": False, "bitrate_bps": 1, "viewers": 0,
         "age_ms": 10, "restarts": 0, "audio": None, "video": None,
         "urls": {"page": "/live/camera", "hls": "/live/camera.m3u8"}, **changes,
     }  # fmt: skip
-    answer = {"device": "x", "now_unix_ms": 1, "page": "", "address": None, "streams": [row]}
+    answer = {"device": "x", "now_unix_ms": 1, "page": pages, "address": None, "streams": [row]}
     script = f"""
       const real = window.fetch;
       window.fetch = (url, init) => url === '/web/streams.json'
@@ -182,6 +182,24 @@ def test_device_page_shows_a_hostile_name_as_text(
         width = "return document.documentElement.scrollWidth - window.innerWidth"
         assert browser.run(width) <= 0
         browser.assert_quiet(device.url)
+    finally:
+        browser.command("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+
+
+def test_device_page_loads_itself_again_once_when_the_device_has_other_pages(
+    browser: Chromium, device: ApplianceProcess
+) -> None:
+    script = fake_feed(browser, pages="other")
+    try:
+        browser.open(device.url)
+        browser.wait("performance.getEntriesByType('navigation')[0].type === 'reload'")
+        browser.wait("document.querySelector('.card')")
+        browser.run(
+            "window.same = true; window.asked = 0; const real = window.fetch;"
+            "window.fetch = (...all) => { window.asked += 1; return real(...all); }"
+        )
+        browser.wait("window.asked > 1")
+        assert browser.run("return window.same")
     finally:
         browser.command("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -162,6 +163,24 @@ def test_player_page_waits_for_a_stream_that_is_not_there_yet(
     with appliance_process(tmp_path, config=config) as device:
         browser.open(f"{device.url}live/later")
         browser.wait(f"{STATUS} === 'The camera is offline.'")
+        browser.assert_quiet(device.url)
+
+
+@pytest.mark.parametrize(
+    ("player", "words"),
+    [("hls", "This browser cannot play H.265."), ("native", "seems unable to play H.265.")],
+)
+def test_player_page_says_what_the_browser_cannot_decode(
+    browser: Chromium, tmp_path: Path, player: str, words: str
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    command = "ffmpeg -v error -f lavfi -i testsrc2=s=320x180:r=10 -t 3 -c:v libx265 -tag:v hvc1"
+    encoder = ["-x265-params", "log-level=error:keyint=10"]
+    subprocess.run([*command.split(), *encoder, str(clip)], check=True, timeout=60)
+    config = f'[[stream]]\nname = "live/camera"\nsource = "file:{clip}"\n'
+    with appliance_process(tmp_path, config=config) as device:
+        browser.open(f"{device.url}live/camera?player={player}")
+        browser.wait(f"{VEIL}.innerText.includes('{words}')")
         browser.assert_quiet(device.url)
 
 

@@ -18,7 +18,7 @@ from appliance.hub.names import stream_name
 from appliance.net.http import HttpError, Request
 from appliance.services.contract import Context, StreamSettings, credentials_of
 from appliance.services.web.assets import Assets
-from appliance.services.web.lan import LanAddress, loopback_port
+from appliance.services.web.lan import LanAddress, local_port
 from appliance.services.web.rows import offline_row, stream_row
 
 ROWS_KEPT_US = 500_000  # what one look at a stream costs is paid at most twice a second
@@ -118,7 +118,7 @@ class WebService:
         rows, refusal = await self._visible(request)
         if refusal is not None and not rows:
             return _refused(refusal)
-        port = loopback_port(request.host, is_tls=request.is_tls)
+        port = local_port(request)
         document = {
             "device": self._context.device_name,
             "version": __version__,

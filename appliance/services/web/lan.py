@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import re
 import socket
+
+from appliance.net.address import is_loopback
+from appliance.net.http import Request
 
 CHECK_S = 1.0
 KEEP_S = 30.0
+OWN_NAME = re.compile(r"(?:localhost|127\.[0-9.]+|\[::1\])(?::[0-9]*)?", re.IGNORECASE)
 ELSEWHERE = ("192.0.2.1", 9)  # RFC 5737: documentation; connecting a datagram socket sends nothing
 
 
@@ -15,7 +19,7 @@ class LanAddress:
     """The address by which others reach our HTTP port, tried out before it is promised."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[str, float]] = {}  # port -> address, until; a few ports
+        self._known: dict[int, tuple[str, float]] = {}  # port -> address, until; ports of ours
         self._lock = asyncio.Lock()
 
     async def find(self, port: int) -> str:
@@ -25,8 +29,6 @@ class LanAddress:
             address, until_s = self._known.get(port, ("", 0.0))
             if now_s >= until_s:
                 address = await _reachable(port)
-                if len(self._known) > 8:  # against a client that makes up Host headers
-                    self._known.clear()
                 self._known[port] = (address, now_s + KEEP_S)
             return address
 
@@ -52,20 +54,12 @@ def _outward_address() -> str:
         except OSError:
             return ""
         address: str = probe.getsockname()[0]
-    return "" if ipaddress.ip_address(address).is_loopback else address
+    return "" if is_loopback(address) else address
 
 
-def loopback_port(host: str, *, is_tls: bool) -> int | None:
-    """The port of a Host header that names the device to itself, else None."""
-    name, colon, port = host.rpartition(":")
-    if not colon or host.endswith("]"):
-        name, port = host, "443" if is_tls else "80"
-    name = name.strip("[]").lower()
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+def local_port(request: Request) -> int | None:
+    """The port this request came to if the device itself asked, by a name only it can use."""
+    if not is_loopback(request.peer_ip) or OWN_NAME.fullmatch(request.host) is None:
         return None
-    if name == "localhost":
-        return int(port)
-    try:
-        return int(port) if ipaddress.ip_address(name).is_loopback else None
-    except ValueError:
-        return None
+    port: int = request.transport.get_extra_info("sockname")[1]
+    return port

@@ -90,6 +90,7 @@ async def device(
     state: Path | None = None,
     name: str = "front-door",
     settings: web.Settings | None = None,
+    listen: str = "127.0.0.1:0",
 ) -> AsyncIterator[Device]:
     context = Context(
         hub=Hub(),
@@ -104,7 +105,7 @@ async def device(
     )
     service = web.create(settings or web.Settings(), context)
     await service.start()
-    server = HttpServer(context.router, HttpSettings(listen=("127.0.0.1:0",)))
+    server = HttpServer(context.router, HttpSettings(listen=(listen,)))
     await server.start()
     try:
         yield Device(context, server)
@@ -336,7 +337,17 @@ async def test_web_asking_for_made_up_names_leaves_nothing_behind() -> None:
 
 async def test_web_lan_address_is_told_on_loopback_only_and_only_if_it_answers() -> None:
     async with device() as here:
-        local = await here.get("/web/streams.json")
-        named = await here.get("/web/streams.json", "Host: front-door.local")
-    assert local.json["address"] == ""  # this server listens on loopback alone
-    assert named.json["address"] is None
+        for host in ("127.0.0.1", "localhost:1", "[::1]:8080", "127.9.9.9"):
+            local = await here.get("/web/streams.json", f"Host: {host}")
+            assert local.json["address"] == ""  # this server listens on loopback alone
+        for host in ("front-door.local", "192.168.1.7:8080", "localhost.lan"):
+            named = await here.get("/web/streams.json", f"Host: {host}")
+            assert named.json["address"] is None
+
+
+async def test_web_lan_address_of_a_server_on_all_interfaces_answers() -> None:
+    async with device(listen=":0") as here:
+        address = (await here.get("/web/streams.json")).json["address"]
+        if address:  # empty on a machine without a network
+            _, writer = await asyncio.open_connection(address, here.server.port)
+            writer.close()
