@@ -11,6 +11,7 @@ from appliance.wire.pipe.messages import Reason
 
 MIN_SIDE_PX, MAX_SIDE_PX = 64, 4096
 MAX_FPS = 120
+ENCODERS = ("auto", "libx264")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class Options:
                     Reason.SOURCE_INVALID,
                     f"{name} = {side}: give an even number from {MIN_SIDE_PX} to {MAX_SIDE_PX}",
                 )
+        if self.encoder not in ENCODERS:
+            raise SourceFault(
+                Reason.SOURCE_INVALID,
+                f"encoder = {self.encoder!r}: there is {' and '.join(ENCODERS)}",
+            )
         if not 1 <= self.fps <= MAX_FPS:
             raise SourceFault(Reason.SOURCE_INVALID, f"fps = {self.fps}: give 1 to {MAX_FPS}")
         if not 10_000 <= self.bitrate_bps <= 200_000_000:

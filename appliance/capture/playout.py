@@ -35,9 +35,11 @@ class Playout:
         self._cut: set[int] = set()  # tracks whose next unit follows a cut
         self._held: list[AccessUnit] = []
         self._complete = False
+        self.late_us = 0  # how long after its time the newest unit was sent, or could have been
 
     def send(self, lanes: Collection[Lane], units: list[AccessUnit]) -> None:
         """Units in the order they are to be sent, after all tracks are known."""
+        self._sink.drop(sum(lane.take_dropped() for lane in lanes))
         if not self._complete:
             self._held += units
             if not self._held or not self._is_complete(lanes):
@@ -73,7 +75,9 @@ class Playout:
         late_us = now_us - place.dts_us - self._shift_us
         if late_us > self._max_late_us + self._past_us:
             self._shift_us += late_us
+            late_us = 0
             self._cut = {track.id for track in self._tracks}
+        self.late_us = max(0, late_us - self._past_us)
         unit.dts_us = place.dts_us + self._shift_us
         unit.pts_us = place.pts_us + self._shift_us
         unit.discontinuity = place.discontinuity or unit.track.id in self._cut

@@ -22,9 +22,11 @@ FORMATS = (
 )
 
 
-def feed_packet(lane: Lane, packet: Packet, commands: Commands) -> list[AccessUnit]:
+def feed_packet(
+    lane: Lane, packet: Packet, commands: Commands, late_us: int = 0
+) -> list[AccessUnit]:
     """The units of this packet; a damaged one is left out, as a receiver with loss would."""
-    lane.obey(commands)
+    lane.obey(commands, late_us)
     try:
         return lane.feed(packet) if packet.size else lane.flush()
     except (PeerError, av.FFmpegError) as error:

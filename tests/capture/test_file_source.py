@@ -18,10 +18,12 @@ from appliance.media.track import Codec, Kind
 from appliance.media.unit import AccessUnit
 from appliance.wire.pipe.messages import RequestKeyframe
 
-FRAMES = 25
-PICTURE = ("-f", "lavfi", "-i", f"testsrc2=size=192x128:rate={FRAMES}:duration=1")
-SOUND = ("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000:duration=1")
-H264 = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "25")
+FPS = 25
+FRAMES = 15
+LENGTH_US = FRAMES * 1_000_000 // FPS
+PICTURE = ("-f", "lavfi", "-i", f"testsrc2=size=192x128:rate={FPS}:duration={FRAMES / FPS}")
+SOUND = ("-f", "lavfi", "-i", f"sine=frequency=440:sample_rate=48000:duration={FRAMES / FPS}")
+H264 = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "50")
 H265 = ("-c:v", "libx265", "-x265-params", "log-level=error:pools=1", "-pix_fmt", "yuv420p")
 AAC = ("-c:a", "aac")
 OPUS = ("-c:a", "libopus", "-b:a", "48k")
@@ -93,10 +95,10 @@ def test_file_that_can_pass_loops_untouched_on_one_timeline(
     assert all(abs(after - before - 40_000) <= 2_000 for before, after in pairwise(shown))
     # The cadence of the picture goes on over the joint.
     assert all(
-        abs(pictures[n + FRAMES].dts_us - pictures[n].dts_us - 1_000_000) <= 2_000
+        abs(pictures[n + FRAMES].dts_us - pictures[n].dts_us - LENGTH_US) <= 2_000
         for n in range(len(pictures) - FRAMES)
     )
-    assert [unit.key for unit in pictures[: 2 * FRAMES]] == ([True] + [False] * 24) * 2
+    assert [unit.key for unit in pictures[: 2 * FRAMES]] == ([True] + [False] * (FRAMES - 1)) * 2
     sound_set = {digest for digest, _, _ in stored_units(path, Kind.AUDIO)}
     if path.suffix != ".ts":  # where stored frames have ADTS headers
         assert set(digests(sounds)) <= sound_set
@@ -121,7 +123,7 @@ def test_file_is_paced_in_real_time(folder: Path) -> None:
         started_us = time.monotonic_ns() // 1000
         units = worker.read_units(2 * FRAMES)
         now_us = time.monotonic_ns() // 1000
-    assert now_us - started_us > 1_500_000
+    assert now_us - started_us > 2 * LENGTH_US * 0.8
     assert 0 <= now_us - units[-1].dts_us < 500_000
 
 
@@ -147,7 +149,7 @@ def test_file_that_cannot_pass_is_transcoded(
     folder: Path, name: str, arguments: tuple[str, ...], audio: Codec
 ) -> None:
     path = make_clip(folder, name, *arguments)
-    with Worker(f"file:{path}", keyframe_us=600_000) as worker:
+    with Worker(f"file:{path}", keyframe_us=400_000) as worker:
         pictures = worker.read_units(2 * FRAMES + 5)
         sounds = worker.units(Kind.AUDIO)
         (tracks,) = worker.descriptions
@@ -159,7 +161,7 @@ def test_file_that_cannot_pass_is_transcoded(
     assert_growing(sounds)
     assert not any(unit.discontinuity for unit in pictures + sounds)
     keys = [unit.dts_us for unit in pictures if unit.key]
-    assert all(500_000 < after - before < 800_000 for before, after in pairwise(keys))
+    assert all(300_000 < after - before < 600_000 for before, after in pairwise(keys))
     assert all(abs(after.dts_us - before.dts_us - 40_000) <= 2_000
                for before, after in pairwise(pictures))  # fmt: skip
     gaps_us = [after.dts_us - before.dts_us for before, after in pairwise(sounds)]
@@ -186,7 +188,7 @@ def test_file_larger_than_the_settings_is_scaled_when_transcoded(folder: Path) -
 def test_file_of_sound_alone_plays(folder: Path) -> None:
     path = make_clip(folder, "sound.mp3", *SOUND, "-c:a", "libmp3lame")
     with Worker(f"file:{path}") as worker:
-        sounds = worker.read_units(120, Kind.AUDIO)
+        sounds = worker.read_units(60, Kind.AUDIO)
     assert_growing(sounds)
     assert not worker.units(Kind.VIDEO)
 
@@ -196,6 +198,14 @@ def test_file_audio_none_leaves_the_sound_out(folder: Path) -> None:
     with Worker(f"file:{path}", audio="none") as worker:
         worker.read_units(5)
         assert [len(tracks) for tracks in worker.descriptions] == [1]
+
+
+def test_file_whose_sound_comes_first_plays_its_picture_alone(folder: Path) -> None:
+    """The stream left out has the number 0, as what libav says at the end of every input has."""
+    path = make_clip(folder, "sound-first.mkv", *SOUND, *PICTURE, *AAC, *H264, "-map", "0",
+                     "-map", "1")  # fmt: skip
+    with Worker(f"file:{path}", audio="none") as worker:
+        worker.read_units(FRAMES + 5)
 
 
 def test_file_cover_picture_is_not_a_picture(folder: Path) -> None:

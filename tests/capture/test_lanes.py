@@ -12,6 +12,7 @@ import pytest
 from worker_fixture import make_clip
 
 from appliance.capture import playout
+from appliance.capture.commands import Commands
 from appliance.capture.lanes.choosing import choose_lanes
 from appliance.capture.lanes.lane import Stamps
 from appliance.capture.lanes.passing import AudioPass, VideoPass
@@ -152,6 +153,27 @@ def test_choose_lanes_of_raw_h264_with_b_frames_transcodes(tmp_path: Path) -> No
             assert [type(lane) for lane in choose_lanes(container, Options()).values()] == [kind]
 
 
+def test_video_transcode_that_is_behind_drops_until_it_has_caught_up(tmp_path: Path) -> None:
+    path = make_clip(
+        tmp_path, "clip.avi", "-f", "lavfi", "-i", "testsrc2=size=192x128:rate=25:duration=2",
+        "-c:v", "mpeg4",
+    )  # fmt: skip
+    made: dict[int, int] = {}
+    dropped: dict[int, int] = {}
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        transcode = VideoTranscode(1, stream, Options())
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        for late_us in (0, 500_000, 200_000, 50_000):
+            for packet in packets[:10]:
+                transcode.obey(Commands(), late_us)
+                made[late_us] = made.get(late_us, 0) + len(transcode.feed(packet))
+            dropped[late_us] = transcode.take_dropped()
+            del packets[:10]
+    assert made == {0: 10, 500_000: 0, 200_000: 0, 50_000: 10}
+    assert dropped == {0: 0, 500_000: 10, 200_000: 10, 50_000: 0}
+
+
 class HeldTime:
     """CLOCK_MONOTONIC that moves only when somebody sleeps."""
 
@@ -176,7 +198,7 @@ class Recorder:
         self.events.append((self.time.now_us, unit))
 
     def drop(self, count: int) -> None:
-        raise AssertionError
+        assert not count
 
     @property
     def units(self) -> list[AccessUnit]:
@@ -184,7 +206,7 @@ class Recorder:
 
 
 def lane(track: Track | None) -> Any:
-    return SimpleNamespace(track=track)
+    return SimpleNamespace(track=track, take_dropped=lambda: 0)
 
 
 def sound(dts_us: int, track: Track = AUDIO) -> AccessUnit:

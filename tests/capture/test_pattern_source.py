@@ -65,9 +65,10 @@ def test_pattern_pictures_show_running_clock_number_and_moving_box() -> None:
     frames = decode_video(units)
     assert [(frame.width, frame.height) for frame in frames] == [(WIDTH, HEIGHT)] * 20
     numbers = [read_number(frame) for frame in frames]
-    assert numbers == list(range(numbers[0], numbers[0] + 20))
-    clocks = [read_clock_us(frame) for frame in frames]
     stamps = [unit.pts_us for unit in units]
+    slots = [round((stamp - stamps[0]) / INTERVAL_US) for stamp in stamps]
+    assert numbers == [numbers[0] + slot for slot in slots]  # which counts pictures left out, too
+    clocks = [read_clock_us(frame) for frame in frames]
     for clock, stamp in zip(clocks, stamps, strict=True):
         # Shown in whole milliseconds, and the same instants as the stamps
         assert abs((clock - clocks[0]) - (stamp - stamps[0])) <= 1000
@@ -89,7 +90,7 @@ def test_pattern_clock_is_the_wall_clock() -> None:
 def test_pattern_units_lie_on_a_grid_of_the_monotonic_clock() -> None:
     before_us = time.monotonic_ns() // 1000
     with Worker("pattern:") as worker:
-        video = worker.read_units(60)
+        video = worker.read_units(35)
         audio = worker.units(Kind.AUDIO)
     after_us = time.monotonic_ns() // 1000
     assert before_us - 100_000 < video[0].dts_us < after_us
@@ -118,11 +119,11 @@ def test_pattern_is_h264_without_b_frames_and_aac() -> None:
 
 def test_pattern_keyframes_come_at_their_interval() -> None:
     with Worker("pattern:", keyframe_us=400_000) as worker:
-        units = worker.read_units(45)
+        units = worker.read_units(36)
     keys = [unit for unit in units if unit.key]
     assert units[0].key
     gaps_us = [after.dts_us - before.dts_us for before, after in pairwise(keys)]
-    assert len(gaps_us) >= 3
+    assert len(gaps_us) >= 2
     assert all(400_000 <= gap_us <= 400_000 + 3 * INTERVAL_US for gap_us in gaps_us)
     for unit in keys:
         assert any(nal_type(nal) == NAL_IDR for nal in unit.parts)
@@ -147,8 +148,8 @@ def test_pattern_bitrate_command_changes_the_rate() -> None:
         worker.read_units(30)
         worker.send(SetBitrate(60_000))
         told = len(worker.units(Kind.VIDEO))
-        units = worker.read_units(told + 50)
-        before, after = units[1:30], units[told + 20 :]
+        units = worker.read_units(told + 35)
+        before, after = units[1:30], units[told + 15 :]
         assert len(worker.descriptions) == 1  # viewers notice nothing but the rate
     mean_bytes = [sum(unit.size_bytes for unit in part) / len(part) for part in (before, after)]
     assert mean_bytes[1] < mean_bytes[0] / 3
@@ -164,17 +165,21 @@ def test_pattern_without_audio_has_only_a_picture() -> None:
         assert not worker.units(Kind.AUDIO)
 
 
-def test_pattern_beep_and_flash_are_one_event() -> None:
+def test_pattern_beep_flash_and_the_clock_s_second_are_one_event() -> None:
     with Worker("pattern:", width=WIDTH, height=HEIGHT) as worker:
-        video = worker.read_units(2 * FPS)
-        audio = worker.units(Kind.AUDIO)
-    flashes = [
-        frame.pts for frame in decode_video(video) if luma(frame)(WIDTH - 4, CARD.sweep_y + 2) > 200
-    ]
-    flash_us = next(us for us in flashes if us - INTERVAL_US not in flashes and us > flashes[0])
-    beep_us = [start_us for start_us in beep_starts_us(audio) if abs(start_us - flash_us) < 500_000]
-    assert len(beep_us) == 1
-    assert abs(beep_us[0] - flash_us) < INTERVAL_US // 2
+        worker.read_until(lambda w: len(w.units(Kind.AUDIO)) > 100)
+        video, audio = worker.units(Kind.VIDEO), worker.units(Kind.AUDIO)
+    frames = decode_video(video)
+    offset_us = read_clock_us(frames[0]) - frames[0].pts  # to 1 ms
+    for frame in frames:
+        within_us = (frame.pts + offset_us) % 1_000_000
+        flashes = luma(frame)(WIDTH - 4, CARD.sweep_y + 2) > 200
+        if not 98_000 < within_us < 102_000 and within_us < 998_000:
+            assert flashes == (within_us < 100_000), within_us
+    beeps_us = beep_starts_us(audio)
+    assert len(beeps_us) >= 1
+    for beep_us in beeps_us:
+        assert abs((beep_us + offset_us + 500_000) % 1_000_000 - 500_000) < 5_000
 
 
 def beep_starts_us(units: list[object]) -> list[float]:
@@ -218,9 +223,10 @@ def test_pattern_that_was_held_up_drops_pictures_and_does_not_drift(stopped_s: f
         ({"fps": 0}, "fps"),
         ({"bitrate_bps": 1}, "bitrate"),
         ({"keyframe_us": 0}, "keyframe"),
+        ({"encoder": "h264_magic"}, "encoder"),
     ],
 )
-def test_pattern_refuses_what_no_encoder_can_do(options: dict[str, int], word: str) -> None:
+def test_pattern_refuses_what_no_encoder_can_do(options: dict[str, object], word: str) -> None:
     with Worker("pattern:", **options) as worker:
         fault = worker.read_end()
     assert fault is not None

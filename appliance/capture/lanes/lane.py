@@ -39,8 +39,15 @@ class Lane(Protocol):
         """
         ...
 
-    def obey(self, commands: Commands) -> None:
-        """Take what the appliance asks of an encoder; a lane that passes units has none."""
+    def obey(self, commands: Commands, late_us: int) -> None:
+        """Take what the appliance asks of an encoder, and how late the newest unit was.
+
+        A lane that passes units has no encoder and ignores both.
+        """
+        ...
+
+    def take_dropped(self) -> int:
+        """How many pictures were left out since the last call, because encoding was too slow."""
         ...
 
     def flush(self) -> list[AccessUnit]:

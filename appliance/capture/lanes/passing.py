@@ -126,8 +126,11 @@ class VideoPass:
     def flush(self) -> list[AccessUnit]:
         return [unit for packet in self._take_undated(None) for unit in self._units(packet)]
 
-    def obey(self, commands: Commands) -> None:
+    def obey(self, commands: Commands, late_us: int) -> None:
         pass
+
+    def take_dropped(self) -> int:
+        return 0
 
 
 class AudioPass:
@@ -183,5 +186,8 @@ class AudioPass:
     def flush(self) -> list[AccessUnit]:
         return []
 
-    def obey(self, commands: Commands) -> None:
+    def obey(self, commands: Commands, late_us: int) -> None:
         pass
+
+    def take_dropped(self) -> int:
+        return 0

@@ -19,6 +19,7 @@ from appliance.media.unit import AccessUnit
 AAC_RATES_HZ = frozenset({32_000, 44_100, 48_000})
 DEFAULT_RATE_HZ = 48_000
 DECODER_THREADS = 2
+LATE_US = 400_000  # from here on pictures are not encoded, until a quarter of it
 MAX_SKEW_US = 40_000  # sound further than this from where its samples put it is placed anew
 MAX_FPS = 120
 
@@ -37,6 +38,8 @@ class VideoTranscode:
         self.stamps = Stamps(Kind.VIDEO, stream.time_base, int(1_000_000 / self._fps))
         self._last_us: int | None = None
         self._key_wanted = False
+        self._is_behind = False
+        self._dropped_frames = 0
         self._decoder = _decoder(stream)
 
     @property
@@ -54,11 +57,16 @@ class VideoTranscode:
     def flush(self) -> list[AccessUnit]:
         return self._encode(self._decoder.decode(None))
 
-    def obey(self, commands: Commands) -> None:
+    def obey(self, commands: Commands, late_us: int) -> None:
+        self._is_behind = late_us > (LATE_US if not self._is_behind else LATE_US // 4)
         self._key_wanted = commands.take_keyframe() or self._key_wanted
         bitrate_bps = commands.take_bitrate_bps()
         if bitrate_bps is not None and self._encoder is not None:
             self._encoder.set_bitrate(bitrate_bps)
+
+    def take_dropped(self) -> int:
+        dropped, self._dropped_frames = self._dropped_frames, 0
+        return dropped
 
     def _encode(self, frames: list[av.VideoFrame]) -> list[AccessUnit]:
         units: list[AccessUnit] = []
@@ -67,6 +75,9 @@ class VideoTranscode:
                 continue
             at_us = stamp_us(frame.pts, frame.time_base) + self.stamps.shift_us
             if self._last_us is not None and at_us <= self._last_us:
+                continue
+            if self._is_behind and self._encoder is not None:
+                self._dropped_frames += 1  # decoding goes on: others refer to this picture
                 continue
             self._last_us = at_us
             encoder = self._fitting_encoder(frame)
@@ -128,8 +139,11 @@ class AudioTranscode:
         otherwise need half a frame."""
         return self._encode(self._decoder.decode(None))
 
-    def obey(self, commands: Commands) -> None:
+    def obey(self, commands: Commands, late_us: int) -> None:
         pass
+
+    def take_dropped(self) -> int:
+        return 0
 
     def _encode(self, frames: list[av.AudioFrame]) -> list[AccessUnit]:
         units: list[AccessUnit] = []

@@ -88,8 +88,8 @@ class FileSource:
         streams = [container.streams[index] for index in lanes]
         try:
             for packet in container.demux(streams):
-                lane = lanes[packet.stream_index]
-                playout.send(lanes.values(), feed_packet(lane, packet, commands))
+                lane = lanes[packet.stream.index]
+                playout.send(lanes.values(), feed_packet(lane, packet, commands, playout.late_us))
         except av.FFmpegError as error:  # damaged from here on: begin again
             log.warning("%s cannot be read further: %s", self._path, describe_error(error))
 

@@ -103,8 +103,8 @@ class UrlSource:
         playout = Playout(sink, max_late_us=MAX_LATE_US, past_us=min(max(0, past_us), MAX_BURST_US))
         playout.send(lanes.values(), burst)
         for packet in packets:
-            lane = lanes[packet.stream_index]
-            playout.send(lanes.values(), feed_packet(lane, packet, commands))
+            lane = lanes[packet.stream.index]
+            playout.send(lanes.values(), feed_packet(lane, packet, commands, playout.late_us))
 
     def _packets(self, container: Any, lanes: dict[int, Lane]) -> Iterator[Packet]:
         try:
@@ -124,7 +124,7 @@ def read_burst(
     asked_us = monotonic_us()
     for packet in packets:
         waited_us = monotonic_us() - asked_us
-        units += feed_packet(lanes[packet.stream_index], packet, commands)
+        units += feed_packet(lanes[packet.stream.index], packet, commands)
         size_bytes += packet.size
         if units and (
             waited_us > BURST_GAP_US

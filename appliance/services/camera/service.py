@@ -18,8 +18,12 @@ SCHEMES = frozenset({"pattern", "file", "av"})
 class Settings:
     """`[camera]`: for all local sources; what a stream shows is in its own `[[stream]]`."""
 
-    open_us: int = field(default=15_000_000, metadata={"key": "open", "unit": "duration"})
-    stall_us: int = field(default=5_000_000, metadata={"key": "stall", "unit": "duration"})
+    open_us: int = field(
+        default=15_000_000, metadata={"key": "open", "unit": "duration", "min": 1_000_000}
+    )
+    stall_us: int = field(
+        default=5_000_000, metadata={"key": "stall", "unit": "duration", "min": 500_000}
+    )
     nice: int = field(default=5, metadata={"max": 19})
 
 
