@@ -10,9 +10,13 @@ export function bindControls({ stage, video, playback }) {
   function wake() {
     stage.classList.remove('quiet');
     clearTimeout(timer);
-    timer = setTimeout(() => {
-      if (playback.state === 'playing') stage.classList.add('quiet');
-    }, HIDE_MS);
+    timer = setTimeout(rest, HIDE_MS);
+  }
+
+  // Only a picture that moves is worth hiding the controls for.
+  function rest() {
+    if (playback.state === 'playing') stage.classList.add('quiet');
+    else timer = setTimeout(rest, HIDE_MS);
   }
 
   function label(button, text, key) {

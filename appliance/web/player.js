@@ -82,7 +82,7 @@ function showAddresses(lan) {
     ['This page', `${base}/${name}`],
     ['Stream for players (HLS)', `${base}${hlsPath}`],
   ].map(([label, url]) => el('li', {},
-    el('span', {}, el('small', {}, label), address(url)), copyButton(url))));
+    el('small', {}, label), copyButton(url), address(url))));
 }
 
 // -- what the picture does ---------------------------------------------------------------------

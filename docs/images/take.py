@@ -33,6 +33,7 @@ on_demand = true
 PLAYING = (
     "document.querySelector('video[src]')"
     " && [...document.querySelectorAll('video[src]')].every((v) => v.currentTime > 8)"
+    " && !document.querySelector('.stage:not(.quiet)')"
 )
 
 
