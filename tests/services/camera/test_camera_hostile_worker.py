@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from camera_fixture import Camera, camera, stream_settings
+from camera_fixture import PATIENT, QUICK, Camera, camera, stream_settings
 
-from appliance.services.camera import Settings, process
+from appliance.services.camera import process
 from appliance.services.camera.stderr import BURST_LINES, ErrorLog
 
 ROOT = Path(__file__).parent.parent.parent.parent
-QUICK = Settings(open_us=1_500_000, stall_us=700_000)
 
 PRELUDE = f"""
 import os, signal, subprocess, sys, time
@@ -93,7 +92,9 @@ async def test_worker_that_breaks_the_rules_is_replaced(
     script: str,
 ) -> None:
     play(script)
-    async with camera(stream_settings(), settings=QUICK) as device:
+    async with camera(
+        stream_settings(), settings=QUICK if reason == "stalled" else PATIENT
+    ) as device:
         await fault_of(device, reason)
         assert set(device.context.faults.counts) == {("camera", reason)}
 
@@ -103,7 +104,7 @@ async def test_worker_that_repeats_a_fault_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     play("say(Fault(Reason.ENCODER, 'no encoder: install one'))")
-    async with camera(stream_settings(), settings=QUICK) as device:
+    async with camera(stream_settings()) as device:
         await device.wait(lambda: device.restarts("encoder") >= 3)
     told = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(told) == 1
@@ -121,7 +122,7 @@ async def test_worker_and_its_own_children_die_with_the_service(
         "say((VIDEO,))\n"
         "while True: say(video_unit(now_us())); time.sleep(0.04)\n"
     )
-    async with camera(stream_settings(), settings=QUICK) as device:
+    async with camera(stream_settings()) as device:
         await device.wait_units(3)
         (grandchild,) = children_of(device.workers[0])
         descriptor = os.pidfd_open(grandchild)
@@ -146,7 +147,7 @@ async def test_worker_gap_in_stamps_is_kept_and_marked(
         "say((VIDEO,), video_unit(start), video_unit(start + 40_000))\n"
         "while True: say(video_unit(now_us())); time.sleep(0.04)\n"
     )
-    async with camera(stream_settings(), settings=QUICK) as device:
+    async with camera(stream_settings()) as device:
         units = await device.wait_units(5)
         (cut,) = [unit for unit in units if unit.discontinuity]
         assert abs(device.stream.clock.monotonic_us() - cut.dts_us) < 2_000_000
@@ -158,7 +159,7 @@ async def test_worker_that_cannot_be_started_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(process, "command", lambda options, nice: ["/nowhere/python"])
-    async with camera(stream_settings(), settings=QUICK) as device:
+    async with camera(stream_settings()) as device:
         await fault_of(device, "cannot-start")
 
 
@@ -171,7 +172,7 @@ async def test_worker_health_counts_dropped_pictures(
         "for dropped in (3, 3, 7): say(Health(dropped, 0, 0))\n"
         "while True: say(video_unit(now_us())); time.sleep(0.04)\n"
     )
-    async with camera(stream_settings(), settings=QUICK) as device:
+    async with camera(stream_settings()) as device:
         await device.wait_units(3)
         labels = (("stream", "live/camera"),)
         assert device.context.counters.values["camera_dropped_frames_total", labels] == 7

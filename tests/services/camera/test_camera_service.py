@@ -59,7 +59,7 @@ async def test_camera_worker_that_dies_is_replaced_and_viewers_stay(number: sign
         await device.wait(lambda: stream.publisher is None)
         await device.wait(lambda: stream.publisher is not None)
         after = (await device.wait_units(5))[0]
-        assert time.monotonic() - killed_s < 10
+        assert time.monotonic() - killed_s < 15
         assert device.stream is stream
         assert device.workers != [pid]
         video = device.units()
@@ -75,13 +75,14 @@ async def test_camera_worker_that_dies_is_replaced_and_viewers_stay(number: sign
 
 
 async def test_camera_worker_that_stands_still_is_killed() -> None:
-    async with camera(stream_settings()) as device:
+    settings = Settings(stall_us=1_000_000)
+    async with camera(stream_settings(), settings=settings) as device:
         await device.wait_units(5)
         (pid,) = device.workers
         os.kill(pid, signal.SIGSTOP)
         stopped_s = time.monotonic()
         await device.wait(lambda: device.stream.publisher is None)
-        assert 0.9 < time.monotonic() - stopped_s < 5
+        assert 0.9 < time.monotonic() - stopped_s < 15
         await device.wait(lambda: device.stream.publisher is not None)
         await device.wait_units(5)
         assert pid not in device.workers
@@ -111,6 +112,11 @@ def output_descriptor(pid: int) -> int:
             if int(flags.split()[0], 8) & os.O_ACCMODE == os.O_WRONLY:
                 return int(entry.name)
     raise AssertionError
+
+
+def state_of(pid: int) -> str:
+    """T when stopped (proc(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0]
 
 
 def is_there(pid: int) -> bool:
@@ -233,9 +239,10 @@ async def test_camera_stop_ends_a_worker_that_ignores_everything() -> None:
         await device.wait_units(2)
         (pid,) = device.workers
         os.kill(pid, signal.SIGSTOP)  # a stopped process does not die of SIGTERM
+        await device.wait(lambda: state_of(pid) == "T")
         started_s = time.monotonic()
         await device.service.stop()
-        assert 1.9 < time.monotonic() - started_s < 5
+        assert 1.9 < time.monotonic() - started_s < 6
         assert not is_there(pid)  # neither running nor a zombie
 
 
@@ -266,7 +273,7 @@ async def test_camera_reload_replaces_what_changed_and_nothing_else(tmp_path: Pa
         assert device.stream is stream
         assert device.service.reload(PATIENT, (changed,)) == []
         assert "live/other" not in device.context.hub.streams
-        assert device.service.reload(Settings(), (changed,)) == ["camera"]
+        assert device.service.reload(Settings(nice=9), (changed,)) == ["camera"]
         await device.wait(lambda: len(device.workers) == 1)
 
 
