@@ -15,8 +15,8 @@ from appliance.media.unit import AccessUnit
 HEAD = f"{'track':>5} {'codec':5} {'dts s':>10} {'pts-dts ms':>10} {'late ms':>8} {'bytes':>8}  "
 
 
-class TableFull(Exception):  # noqa: N818 - the end, not an error
-    """Enough was seen."""
+class TableFull(Exception):
+    """Enough was seen: the end, not an error."""
 
 
 class Table:
@@ -59,7 +59,7 @@ def describe(source: str, options_json: str, seconds: float) -> int:
     """The exit status."""
     try:
         open_source(source, Options.from_json(options_json)).run(Table(seconds), Commands())
-    except TableFull:
+    except (TableFull, BrokenPipeError):  # `| head` has seen enough, too
         return 0
     except SourceFault as error:
         sys.stderr.write(f"{error.reason}: {error}\n")

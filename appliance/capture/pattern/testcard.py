@@ -7,10 +7,12 @@ picture's number; a strip with a box that travels; a grey ramp; the figures of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from time import localtime, strftime
 
-from appliance.capture.pattern.canvas import Canvas, even, rgb
+from appliance.capture.pattern.canvas import Canvas, Colour, even, rgb
 from appliance.capture.pattern.font import CAP_CELLS, text_luma, text_width_px
 from appliance.capture.pattern.tone import BEEP_US
 
@@ -25,9 +27,10 @@ BARS = (
     rgb(191, 191, 191), rgb(191, 191, 0), rgb(0, 191, 191), rgb(0, 191, 0),
     rgb(191, 0, 191), rgb(191, 0, 0), rgb(0, 0, 191),
 )  # fmt: skip
-GREY_STEPS = 11
+GREYS = tuple(rgb(*(255 * step // 10,) * 3) for step in range(11))
 BRIGHT, SOFT = 235, 150  # luma of important and of lesser text
 BOX_TRIP_US = 4_000_000  # once across
+DATE_CHARACTERS = 16  # so that a shorter zone's name wipes out a longer one
 NUMBER_DIGITS = 7
 NUMBERS = 10**NUMBER_DIGITS  # then they begin again, after days
 CLOCK_FORM = "00:00:00.000"
@@ -71,52 +74,46 @@ class TestCard:
     # -- what never changes --------------------------------------------------------------------
 
     def _draw_still(self, caption: Caption) -> None:
-        still, unit = self._still, self._unit
-        still.fill(0, 0, self.width, self.height, NIGHT)
+        self._still.fill(0, 0, self.width, self.height, NIGHT)
         self._draw_captions(caption)
         top, bottom = even(self.height * 0.13), self._strip_y
-        for index, colour in enumerate(BARS):
-            left = even(self.width * index / len(BARS))
-            right = even(self.width * (index + 1) / len(BARS))
-            still.fill(left, top, right - left, bottom - top, colour)
-        still.fill(0, self._strip_y, self.width, self._strip_high, TRACK)
-        ramp_y, ramp_high = self._strip_y + self._strip_high, even(self.height * 0.09)
-        for step in range(GREY_STEPS):
-            left = even(self.width * step / GREY_STEPS)
-            right = even(self.width * (step + 1) / GREY_STEPS)
-            level = 255 * step // (GREY_STEPS - 1)
-            still.fill(left, ramp_y, right - left, ramp_high, rgb(level, level, level))
-        wide = text_width_px(CLOCK_FORM, self.large) + even(unit * 6)
-        high = even(unit * 24)
-        self._panel_x = even((self.width - wide) / 2)
-        self._panel_y = even((top + bottom - high) / 2)
+        self._draw_columns(top, bottom - top, BARS)
+        self._still.fill(0, self._strip_y, self.width, self._strip_high, TRACK)
+        self._draw_columns(bottom + self._strip_high, even(self.height * 0.09), GREYS)
+        self._draw_panel((top + bottom) / 2)
+
+    def _draw_columns(self, y: int, height: int, colours: Sequence[Colour]) -> None:
+        """The whole width, divided among these."""
+        edges = [even(self.width * n / len(colours)) for n in range(len(colours) + 1)]
+        for colour, (left, right) in zip(colours, pairwise(edges), strict=True):
+            self._still.fill(left, y, right - left, height, colour)
+
+    def _draw_panel(self, middle_y: float) -> None:
+        """The ground of the clock, and where everything on it stands."""
+        unit, still = self._unit, self._still
+        clock_wide = text_width_px(CLOCK_FORM, self.large) - self.large  # without the last gap
+        wide, high = even(clock_wide + unit * 7), even(unit * 24)
+        x, y = even((self.width - wide) / 2), even(middle_y - high / 2)
         border = max(2, even(unit * 0.3))
-        still.fill(
-            self._panel_x - border,
-            self._panel_y - border,
-            even(wide) + 2 * border,
-            high + 2 * border,
-            EDGE,
-        )
-        still.fill(self._panel_x, self._panel_y, even(wide), high, PANEL)
-        self.clock_x = (self.width - text_width_px(CLOCK_FORM, self.large)) // 2
-        self.clock_x += self.large // 2  # a character's gap is on its right
-        self.clock_y = self._panel_y + round(unit * 4.5)
+        still.fill(x - border, y - border, wide + 2 * border, high + 2 * border, EDGE)
+        still.fill(x, y, wide, high, PANEL)
+        self.clock_x = (self.width - clock_wide) // 2
+        self.clock_y = y + round(unit * 4.5)
         self.line_y = self.clock_y + self.large * CAP_CELLS + round(unit * 4.5)
         number_wide = text_width_px("0" * NUMBER_DIGITS, self.middle) - self.middle
-        clock_wide = text_width_px(CLOCK_FORM, self.large) - self.large
         self.number_x = self.clock_x + clock_wide - number_wide
 
     def _draw_captions(self, caption: Caption) -> None:
-        margin = round(self._unit * 3)
-        cap = self.middle * CAP_CELLS
-        head_y = (self.sweep_y - cap) // 2
-        self._still.text(margin, head_y, caption.device, self.middle, BRIGHT, NIGHT.y)
-        right = self.width - margin - text_width_px(caption.stream, self.middle) + self.middle
-        self._still.text(max(0, right), head_y, caption.stream, self.middle, BRIGHT, NIGHT.y)
+        still, margin = self._still, round(self._unit * 3)
+        room = (self.width // 2 - margin) // text_width_px(" ", self.middle)
+        device, stream = caption.device[:room], caption.stream[:room]
+        head_y = (self.sweep_y - self.middle * CAP_CELLS) // 2
+        still.text(margin, head_y, device, self.middle, BRIGHT, NIGHT.y)
+        right_x = self.width - margin - text_width_px(stream, self.middle) + self.middle
+        still.text(right_x, head_y, stream, self.middle, BRIGHT, NIGHT.y)
         foot = even(self.height * 0.87)
         foot_y = foot + (self.height - foot - self._small * CAP_CELLS) // 2
-        self._still.text(margin, foot_y, caption.figures, self._small, SOFT, NIGHT.y)
+        still.text(margin, foot_y, caption.figures, self._small, SOFT, NIGHT.y)
 
     # -- what moves ----------------------------------------------------------------------------
 
@@ -131,7 +128,7 @@ class TestCard:
             self._second = second
             now = localtime(second)
             self._clock = strftime("%H:%M:%S", now)
-            self._date = strftime("%Y-%m-%d %Z", now)
+            self._date = f"{strftime('%Y-%m-%d %Z', now):<{DATE_CHARACTERS}}"
         clock = f"{self._clock}.{within_us // 1000:03d}"
         canvas.text(self.clock_x, self.clock_y, clock, self.large, BRIGHT, PANEL.y)
         canvas.text(self.clock_x, self.line_y, self._date, self.middle, SOFT, PANEL.y)
