@@ -8,11 +8,14 @@ usage: watch.py [OPTION] -- COMMAND…
 
 from __future__ import annotations
 
+import queue
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -33,7 +36,7 @@ def watch(base: str, keep: Path | None = None) -> None:
     """The multivariant playlist, its first child, that one's first segment."""
     url = urllib.parse.urljoin(base, "/live/camera.m3u8")
     for what in ("multivariant playlist", "media playlist"):
-        body = fetch(url)
+        body = fetch_patiently(url)
         print(f"   {what}: {len(body)} bytes")
         playlist, playlist_url = body, url
         url = urllib.parse.urljoin(url, first_uri(body))
@@ -47,6 +50,32 @@ def watch(base: str, keep: Path | None = None) -> None:
     assert b"<html" in page.lower(), page[:200]
 
 
+def listen(child: subprocess.Popen[str]) -> str:
+    """Its address, once it says so; what it says is shown to its end."""
+    address: queue.Queue[str] = queue.Queue()
+
+    def show() -> None:
+        assert child.stderr is not None
+        for line in child.stderr:
+            print("  |", line, end="", flush=True)
+            if found := re.search(r"listening on (http://\S+)", line):
+                address.put(found[1])
+        address.put("")
+
+    threading.Thread(target=show, daemon=True).start()
+    return address.get() or sys.exit("it ended before it listened")
+
+
+def fetch_patiently(url: str) -> bytes:
+    """A slow machine may need more time for its first segment than one request is kept waiting."""
+    while True:
+        try:
+            return fetch(url)
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+
+
 def main() -> None:
     if "--" not in sys.argv:
         watch(sys.argv[1])
@@ -54,25 +83,23 @@ def main() -> None:
     options, command = sys.argv[1 : sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1 :]
     began = time.monotonic()
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert child.stderr is not None
     signal.alarm(DEADLINE_S)
     try:
-        for line in child.stderr:
-            print("  |", line, end="")
-            if found := re.search(r"listening on (http://\S+)", line):
-                break
-        else:
-            sys.exit("it ended before it listened")
+        address = listen(child)
         took_s = time.monotonic() - began
         print(f"   listens after {took_s:.2f} s")
         if options[:1] == ["--only-start"]:
             assert took_s < float(options[1]), f"{took_s:.2f} s until it listened"
         else:
-            watch(found[1], Path(options[1]) if options else None)
+            watch(address, Path(options[1]) if options else None)
             print(f"   plays after {time.monotonic() - began:.2f} s")
     finally:
         child.terminate()
-        child.communicate(timeout=20)
+        try:
+            child.wait(timeout=10)
+        except subprocess.TimeoutExpired:  # unshare(1) passes no signal on, but takes its child
+            child.kill()
+            child.wait()
 
 
 main()
