@@ -7,7 +7,10 @@ take for ever. The server sweeps its connections and asks each `overdue`; nothin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
+import struct
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +44,7 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         *("_acked", "_has_spoken", "_head_since_s", "_link", "_owner", "_stalled_since_s"),
-        *("_is_at_start", "_short_way", "has_left", "is_sending", "is_tls", "peer_ip"),
+        *("_is_at_start", "_short_ways", "has_left", "is_sending", "is_tls", "peer_ip"),
     )
 
     def __init__(self, owner: HttpServer, peer_ip: str, *, is_tls: bool, **limits: Any) -> None:
@@ -58,7 +61,8 @@ class Connection(web.RequestHandler):
         self._acked = -1
         self.is_sending = False  # past the transport (net/media_response.py)
         self._is_at_start = False  # nothing of the next request has reached the parser
-        self._short_way: ShortWay | None = None
+        # Two, because players ask for playlists with one head and for segments with another.
+        self._short_ways: tuple[ShortWay, ...] = ()
 
     # -- asyncio's side ------------------------------------------------------------------------
 
@@ -71,13 +75,13 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._link = None
-        if self._short_way is not None:
-            self._short_way.close()
+        for way in self._short_ways:
+            way.close()
         self._owner.closed(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._short_way is not None and self._is_answered(data, self._short_way):
+        if self._short_ways and self._is_answered(data, self._link):
             return
         count = self._request_count
         self._has_spoken = True
@@ -90,20 +94,20 @@ class Connection(web.RequestHandler):
 
     def offer_shortcut(self, shortcut: Shortcut, request: web.BaseRequest) -> None:
         """Requests like this one may be answered at once from now on."""
-        if self._short_way is None or not self._short_way.is_busy:
-            self._short_way = ShortWay(shortcut, request) if ShortWay.fits(request) else None
+        if ShortWay.fits(request):
+            self._short_ways = (ShortWay(shortcut, request), *self._short_ways[:1])
 
-    def _is_answered(self, data: bytes, way: ShortWay) -> bool:
-        """By the short way, which is only open between requests."""
+    def _is_answered(self, data: bytes, link: asyncio.Transport | None) -> bool:
+        """By a short way, which is only open between requests."""
         if (
             not self._is_at_start
-            or self._link is None
+            or link is None
             or self._messages
             or self._waiter is None
             or self._waiter.done()
             or self._close
             or self._force_close
-            or not way.answer(data, self._link)
+            or not any(way.answer(data, link) for way in self._short_ways)
         ):
             return False
         # As aiohttp's own loop does after each response.
@@ -136,12 +140,22 @@ class Connection(web.RequestHandler):
         if why is Overdue.SLOW_HEAD and not self._link.is_closing():
             self._link.write(TOO_SLOW)
             self._link.close()
+        elif why is Overdue.STALLED:
+            self.abort()
         else:
             self._link.abort()
 
     def abort(self) -> None:
-        """Close now, whatever is still to be sent."""
+        """Close now, whatever is still to be sent.
+
+        By a reset: otherwise the kernel goes on offering megabytes to a client that takes nothing,
+        outside our caps and for as long as the client likes.
+        """
         if self._link is not None:
+            with contextlib.suppress(OSError):  # closed already
+                self._link.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
             self._link.abort()
 
     # -- what aiohttp would log or answer by itself --------------------------------------------

@@ -101,6 +101,8 @@ class Dispatcher:
             body_deadline_s=self._settings.request_deadline_us / 1e6,
             max_body_bytes=self._settings.max_body_bytes,
         )
+        if raw.version < (1, 0):  # the parser takes HTTP/0.9, even with header fields
+            raise HttpError(505, "speak HTTP/1.0 or HTTP/1.1")
         hosts = raw.headers.getall("Host", [])
         if len(hosts) > 1 or (not hosts and raw.version >= (1, 1)):
             raise HttpError(400, "a request needs one Host header")

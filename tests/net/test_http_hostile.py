@@ -454,6 +454,11 @@ async def test_http_forwarded_for_cannot_be_made_up_through_a_proxy(
         assert expected in await here.get("/who", *claims)
 
 
+async def test_http_version_0_9_is_refused() -> None:
+    async with busy_site() as here:
+        assert b" 505 " in await here.send(b"GET /\r\nHost: evil.example\r\n\r\n")
+
+
 @pytest.mark.parametrize(
     "bad",
     [
