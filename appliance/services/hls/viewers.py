@@ -17,6 +17,7 @@ from appliance.hub.sessions import Session, Sessions
 IDLE_US = 30_000_000
 MAX_VIEWERS = 1024
 MAX_PER_STREAM = 256
+TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
 SHOWN_CHARS = 200  # of a User-Agent
 
 
@@ -123,7 +124,8 @@ class Viewers:
         if session is None:
             return
         self._sessions.close(session)
-        if why and viewer.files > 2:  # one-shot requests are not worth a line each
+        watched_us = viewer.seen_us - session.since_us
+        if why and watched_us >= TOLD_US:  # requests without a viewer are not worth a line each
             session.log.info("%s: %d files, %d bytes", why, viewer.files, session.sent.total_bytes)
 
     def _forget(self, viewer: Viewer, why: str = "gone") -> None:

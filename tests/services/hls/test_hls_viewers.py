@@ -75,11 +75,14 @@ def test_flood_of_one_shot_requests_leaves_the_newest_rows_and_no_lines(
 def test_flood_of_viewers_who_ask_a_few_times_leaves_no_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    viewers, _, _ = table()
+    viewers, _, clock = table()
     with caplog.at_level(logging.INFO):
         for number in range(2_000):
             for _ in range(5):
                 viewers.see("live/camera", asker(number)).count(100)
+        clock.advance(IDLE_US)
+        viewers.sweep()
+    assert not len(viewers)
     assert not caplog.records
 
 
@@ -116,10 +119,10 @@ def test_kicked_viewer_stays_out_while_it_keeps_asking() -> None:
 
 
 def test_viewer_who_watched_leaves_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    viewers, _, _ = table()
-    viewer = viewers.see("live/camera", asker(1))
+    viewers, _, clock = table()
     for _ in range(5):
-        viewer.count(100)
+        viewers.see("live/camera", asker(1)).count(100)
+        clock.advance(2_000_000)
     with caplog.at_level(logging.INFO):
         viewers.close()
     (record,) = caplog.records
