@@ -7,13 +7,17 @@ are printed. A stall is a segment that took longer to arrive than it plays.
 porthole's process also takes the stream in, muxes and cuts it, which nginx leaves to whoever
 writes its files. That is measured without players first, and told apart: "serving" is the rest.
 
-    python bench/hls.py [--players 200,1000] [--pairs 5] [--seconds 4]
+    python bench/hls.py [--players 200,1000] [--pairs 5] [--seconds 4] [--ordinary]
+
+--ordinary makes every request differ by a header, so that none takes the short way
+(net/shortcut.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import re
 import resource
@@ -78,7 +82,8 @@ class Result:
 class Load:
     """All players in one epoll loop; bodies are dropped in the kernel (MSG_TRUNC)."""
 
-    def __init__(self, url: str, players: int) -> None:
+    def __init__(self, url: str, players: int, *, ordinary: bool = False) -> None:
+        self.varying = itertools.count() if ordinary else itertools.repeat(0)
         parts = urlsplit(url)
         self.path = parts.path
         self.folder = self.path.rpartition("/")[0]
@@ -124,7 +129,7 @@ class Load:
         player.left_bytes = -1
         player.sock.send(
             f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\nUser-Agent: bench\r\n"
-            "Accept: */*\r\n\r\n".encode()
+            f"Accept: */*\r\nX-Varying: {next(self.varying)}\r\n\r\n".encode()
         )
 
     def receive(self, player: Player, began: float) -> bool:
@@ -180,9 +185,9 @@ class Server:
     alone: float = 0.0
 
 
-def measure(server: Server, players: int, seconds: float) -> Result:
+def measure(server: Server, players: int, seconds: float, *, ordinary: bool) -> Result:
     pid, url = server.pid, server.url
-    load = Load(url, players)
+    load = Load(url, players, ordinary=ordinary)
     load.run(PERIOD_S)  # warm: windows of the connections grown, caches filled
     load.delivered_bytes = load.segments = load.stalls = 0
     load.slowest_s = 0.0
@@ -259,7 +264,8 @@ def compare(ours: Server, theirs: Server, players: int, options) -> None:
     for pair in range(options.pairs):
         order = (("porthole", ours), ("nginx", theirs))
         for name, server in order if pair % 2 else order[::-1]:
-            results[name].append(measure(server, players, options.seconds))
+            result = measure(server, players, options.seconds, ordinary=options.ordinary)
+            results[name].append(result)
     print(f"\n{players} players, {options.pairs} pairs of {options.seconds:.0f} s")
     print(f"  porthole without players: {ours.alone * 1000:.1f} ms of CPU per second")
     for name, runs in results.items():
@@ -283,6 +289,7 @@ def main() -> None:
     parser.add_argument("--players", default="200,1000")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--ordinary", action="store_true")
     options = parser.parse_args()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))

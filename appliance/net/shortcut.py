@@ -69,9 +69,6 @@ class ShortWay:
 
     def answer(self, data: bytes, transport: asyncio.Transport) -> bool:
         """Whether `data` was one request of this kind and is answered or being answered."""
-        if self._task is not None:  # reading is paused, so nothing should come
-            transport.abort()
-            return True
         start, end = self._start, self._end
         if (
             not data.startswith(start)
@@ -107,11 +104,6 @@ class ShortWay:
                 transport.resume_reading()
         finally:
             self._task = None
-
-    @property
-    def is_busy(self) -> bool:
-        """A response is being sent."""
-        return self._task is not None
 
     def close(self) -> None:
         """The connection has ended."""

@@ -281,6 +281,15 @@ async def test_short_way_answers_what_repeats_byte_for_byte() -> None:
         assert (here.handled, here.found) == (1, 6)
 
 
+async def test_short_way_knows_the_two_heads_that_players_take_turns_with() -> None:
+    async with shelf() as here, warmed(here) as (reader, writer):
+        for _ in range(4):
+            for name, field in (("large", "Accept: video/*"), ("small", "User-Agent: x")):
+                writer.write(request(name, field))
+                await read_reply(reader)
+        assert (here.handled, here.found) == (2, 7)
+
+
 @pytest.mark.parametrize(
     "other",
     [
