@@ -17,6 +17,7 @@ from appliance.errors import PeerError, StreamError
 from appliance.hub.publisher import Publisher
 from appliance.hub.sessions import Session
 from appliance.hub.stream import Stream
+from appliance.media.track import Kind
 from appliance.media.unit import AccessUnit
 from appliance.services.camera.faults import GARBAGE, KICKED, STALLED, TAKEN_OVER, WorkerFault
 from appliance.services.camera.process import WorkerProcess
@@ -26,12 +27,16 @@ from appliance.wire.pipe.connection import Pipe, Role
 from appliance.wire.pipe.messages import Event, Fault, Health, RequestKeyframe, Tracks
 
 MAX_AHEAD_US = 10_000_000  # a unit from further in the future is not from a sane worker
+MAX_SLOW_US = 60_000_000  # against a track that describes itself as slower than any camera
 MAX_GAP_US = 5_000_000  # a longer one is time in which we ourselves were stopped
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """open_us: until the first unit; stall_us: between units; nice: the worker's priority."""
+    """open_us: until the first unit; nice: the worker's priority.
+
+    stall_us: between pictures; between sounds if that is all there is.
+    """
 
     open_us: int
     stall_us: int
@@ -115,7 +120,8 @@ class WorkerSession:
     def _describe_stall(self) -> str:
         if self.first_unit_us is None:
             return f"no picture or sound within {self._patience.open_us // 1_000_000} s"
-        return f"no picture or sound for {self._patience.stall_us / 1_000_000:g} s"
+        missing = "picture" if self._stream.has_video else "sound"
+        return f"no {missing} for {self._patience.stall_us / 1_000_000:g} s"
 
     def _close(self) -> None:
         if self._publisher is not None:
@@ -188,12 +194,18 @@ class WorkerSession:
         assert self._publisher is not None  # the pipe refuses units before tracks
         self._session.received.add(unit.size_bytes, now_us)
         self._publisher.write(unit)
-        self._deadline_us = now_us + self._patience.stall_us
+        if unit.track.kind is Kind.VIDEO or not self._stream.has_video:
+            self._deadline_us = now_us + max(self._patience.stall_us, self._slow_us(unit))
         self.units += 1
         if self.first_unit_us is None:
             self.first_unit_us = now_us
             names = ", ".join(track.config.rfc6381 for track in self._stream.tracks)
             self._session.log.info("is live: %s", names)
+
+    def _slow_us(self, unit: AccessUnit) -> int:
+        """The patience that a track of few pictures a minute needs, by its own description."""
+        fps = getattr(unit.track.config, "fps", None)
+        return int(min(3_000_000 / fps, MAX_SLOW_US)) if fps else 0
 
     def _count_dropped(self, health: Health) -> None:
         new = health.dropped_frames - self._dropped_frames

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent.parent
 PRELUDE = f"""
 import os, signal, subprocess, sys, time
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "wire")!r}]
-from pipe_fixture import VIDEO, video_unit
+from pipe_fixture import AUDIO, VIDEO, audio_unit, video_unit
 from appliance.wire.pipe.connection import Pipe, Role
 from appliance.wire.pipe.frames import frame, Type
 from appliance.wire.pipe.messages import Fault, Reason
@@ -78,6 +78,11 @@ async def fault_of(device: Camera, reason: str) -> None:
         (
             "stalled",
             "say((VIDEO,)); write(b'\\0\\x10\\0\\0\\x11')\nwhile True: write(b'x'); time.sleep(1)",
+        ),
+        (
+            "stalled",  # sound goes on, but the picture stands still
+            "say((VIDEO, AUDIO), video_unit(now_us()))\n"
+            "while True: say(audio_unit(now_us())); time.sleep(0.1)",
         ),
         ("died", "sys.exit(3)"),
         ("died", "os.kill(os.getpid(), 9)"),
