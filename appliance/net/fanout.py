@@ -22,7 +22,7 @@ from functools import partial
 from typing import Protocol
 
 from appliance.net.fanout_sink import Sink
-from appliance.net.fanout_viewer import Batch, End, FanChunk, Pack, Viewer
+from appliance.net.fanout_viewer import Batch, End, FanChunk, Viewer
 
 __all__ = ["End", "FanChunk", "FanOut", "FanOutSettings", "FanRing", "FanSignal", "Viewer"]
 
@@ -84,15 +84,11 @@ class FanOut:
     ) -> None:
         self.ring = ring
         self.settings = settings or FanOutSettings()
-        # Each viewer is in the pack, or stuck (its socket is full), or waits for the ring. Their
-        # number is bounded by who lets them in.
-        self.viewers: set[Viewer] = set()
-        self._pack = Pack()
+        self.viewers: dict[Viewer, None] = {}  # in order of joining; bounded by who lets them in
         self._stuck: set[Viewer] = set()
-        self._waiting: set[Viewer] = set()
         self._renew = renew
         self._loop = asyncio.get_running_loop()
-        self._flushed = ring.next  # the pack's cursor
+        self._flushed = ring.next  # where cursors that keep up are
         self._shared: dict[tuple[int, bytes], Batch] | None = None  # while flushing
         self._flush_s = 0.0  # how long a flush takes, smoothed
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -106,7 +102,7 @@ class FanOut:
         """
         key = self.ring.last_key() if position is None else position
         viewer = Viewer(sink, self._loop.create_future(), key, self.ring.next)
-        self.viewers.add(viewer)
+        self.viewers[viewer] = None
         self._serve(viewer)
         return viewer
 
@@ -123,9 +119,7 @@ class FanOut:
         """End a viewer; what its socket holds is still sent. Safe to call again."""
         if viewer not in self.viewers:
             return
-        self.viewers.remove(viewer)
-        viewer.leave_pack()
-        self._waiting.discard(viewer)
+        del self.viewers[viewer]
         self._unstick(viewer)
         viewer.rest = None
         viewer.sink.close()
@@ -153,8 +147,9 @@ class FanOut:
 
     async def _see_off(self) -> None:
         """The ring has ended: who is up to date ends now, the others when they are, or stall."""
-        for viewer in self.viewers - self._stuck:
-            self.remove(viewer, End.STREAM)
+        for viewer in tuple(self.viewers):
+            if not viewer.is_stuck:
+                self.remove(viewer, End.STREAM)
         for viewer in tuple(self._stuck):
             await viewer.wait()
 
@@ -177,51 +172,38 @@ class FanOut:
         before, self._flushed = self._flushed, self.ring.next
         self._shared = {}
         try:
-            if before < self.ring.first:
-                self._break_up(before)
-            pack = list(self._pack.viewers)
-            if pack:
-                batch, header = self._join(before, b"", None), self._pack.header
-                self._pack.sent_bytes += len(batch.data)
-                for index in range(0, len(pack), VIEWERS_PER_TURN):
-                    if index:
-                        await asyncio.sleep(0)
-                    self._send_pack(pack[index : index + VIEWERS_PER_TURN], batch, header)
-                self._pack.header = batch.chunks[-1].header
-            for viewer in tuple(self._waiting):
-                self._serve(viewer)
+            batch = self._join(max(before, self.ring.first), b"", None)
+            viewers = list(self.viewers)
+            for index in range(0, len(viewers), VIEWERS_PER_TURN):
+                if index:
+                    await asyncio.sleep(0)
+                self._send_batch(viewers[index : index + VIEWERS_PER_TURN], batch)
         finally:
             self._shared = None
 
-    def _break_up(self, before: int) -> None:
-        """The ring has overtaken the pack, so the loop was held up for long: each finds its way."""
-        for viewer in tuple(self._pack.viewers):
-            viewer.leave_pack()
-            viewer.position = before
-            self._waiting.add(viewer)
-
-    def _send_pack(self, viewers: list[Viewer], batch: Batch, header: bytes | None) -> None:
-        """The hot path: one call of `send` per viewer. `header` was that of the chunk before."""
+    def _send_batch(self, viewers: list[Viewer], batch: Batch) -> None:
+        """The hot path: to a viewer that keeps up it is one call of `send`."""
+        start, end, header = batch.start, batch.end, batch.header
         data, size = batch.data, len(batch.data)
         for viewer in viewers:
+            if viewer.is_stuck:
+                continue
+            if viewer.position != start or viewer.needs_key or viewer.header is None:
+                self._serve(viewer)
+                continue
             try:
                 sent = viewer.send(data)
             except BlockingIOError:
                 sent = 0
             except OSError:  # also of one removed since the flush began
                 self.remove(viewer, End.GONE)
-                viewer.count(-size)
                 continue
-            if sent != size:
-                viewer.leave_pack()
+            viewer.sent_bytes += sent
+            if sent == size:
+                viewer.position = end
                 viewer.header = header
-                self._fall_behind(viewer, batch, sent)
-
-    def _fall_behind(self, viewer: Viewer, batch: Batch, sent: int) -> None:
-        """The socket did not take all that the pack got."""
-        viewer.count(sent - len(batch.data))
-        viewer.position = batch.start
-        self._cut(viewer, batch, sent)
+            else:
+                self._cut(viewer, batch, sent)
 
     # -- one viewer ----------------------------------------------------------------------------
 
@@ -234,7 +216,9 @@ class FanOut:
                 continue
             batch = self._next_batch(viewer)
             if batch is None:
-                self._settle(viewer)
+                self._unstick(viewer)
+                if self.ring.closed and viewer.position >= self.ring.next:
+                    self.remove(viewer, End.STREAM)
                 return
             sent = self._send(viewer, batch.data)
             if sent is None:
@@ -243,18 +227,7 @@ class FanOut:
                 self._cut(viewer, batch, sent)
                 return
             viewer.position = batch.end
-            viewer.header = batch.chunks[-1].header
-
-    def _settle(self, viewer: Viewer) -> None:
-        """It has all there is for it: on with the pack, if it is where the pack is."""
-        self._unstick(viewer)
-        if viewer.header is not None and viewer.position == self._flushed:
-            self._waiting.discard(viewer)
-            viewer.join_pack(self._pack)
-        else:
-            self._waiting.add(viewer)
-        if self.ring.closed and viewer.position >= self.ring.next:
-            self.remove(viewer, End.STREAM)
+            viewer.header = batch.header
 
     def _send(self, viewer: Viewer, data: bytes | memoryview) -> int | None:
         """How much the socket took; None if the viewer has gone and is removed."""
@@ -265,7 +238,7 @@ class FanOut:
         except OSError:
             self.remove(viewer, End.GONE)
             return None
-        viewer.count(sent)
+        viewer.sent_bytes += sent
         if sent:
             viewer.stuck_since_s = None
         return sent
@@ -343,9 +316,9 @@ class FanOut:
         """Its socket is full: serve it again when there is room."""
         if viewer.stuck_since_s is None:
             viewer.stuck_since_s = self._loop.time()
-        if viewer in self._stuck:
+        if viewer.is_stuck:
             return
-        self._waiting.discard(viewer)
+        viewer.is_stuck = True
         self._stuck.add(viewer)
         viewer.sink.watch(partial(self._serve, viewer))
         if self._stall_timer is None:
@@ -353,7 +326,8 @@ class FanOut:
 
     def _unstick(self, viewer: Viewer) -> None:
         viewer.stuck_since_s = None
-        if viewer in self._stuck:
+        if viewer.is_stuck:
+            viewer.is_stuck = False
             self._stuck.remove(viewer)
             viewer.sink.unwatch()
 

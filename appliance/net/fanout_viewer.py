@@ -1,4 +1,4 @@
-"""A fan-out's viewers, the pack of those that keep up, and the batches that are sent to them."""
+"""A fan-out's viewers and the batches that are sent to them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,12 @@ class End(Enum):
 class Viewer:
     """A cursor and a socket. end: why it ended; its sink is closed by then.
 
-    A viewer that keeps up is in the fan-out's pack: all of the pack are where the last flush ended
-    and are counted together, so sending to them costs nothing but sending.
-
     lost_units: chunks jumped over, because the viewer was too slow for them.
     """
 
     __slots__ = (
-        *("_own_bytes", "_pack", "end", "header", "lost_units", "needs_key", "position", "rest"),
-        *("_ended", "send", "sink", "stuck_since_s"),
+        *("_ended", "end", "header", "is_stuck", "lost_units", "needs_key", "position", "rest"),
+        *("send", "sent_bytes", "sink", "stuck_since_s"),
     )
 
     def __init__(self, sink: Sink, ended: asyncio.Future[End], key: int | None, now: int) -> None:
@@ -47,13 +44,13 @@ class Viewer:
         self.end: End | None = None
         self._ended = ended
         self.needs_key = key is None
-        self.position = now if key is None else key  # not kept while in the pack
-        self.header: bytes | None = None  # of the last chunk it got; not kept while in the pack
+        self.position = now if key is None else key
+        self.header: bytes | None = None  # of the last chunk it got
         self.rest: memoryview | None = None  # of a chunk or header that was sent in part
-        self.stuck_since_s: float | None = None  # since when its socket takes nothing
+        self.is_stuck = False  # its socket is full and watched
+        self.stuck_since_s: float | None = None  # since when it takes nothing
         self.lost_units = 0
-        self._pack: Pack | None = None
-        self._own_bytes = 0
+        self.sent_bytes = 0
 
     async def wait(self) -> End:
         """Returns when the viewer has ended; being cancelled meanwhile ends nothing."""
@@ -64,48 +61,18 @@ class Viewer:
         if not self._ended.done():
             self._ended.set_result(why)
 
-    @property
-    def sent_bytes(self) -> int:
-        return self._own_bytes + (0 if self._pack is None else self._pack.sent_bytes)
-
-    def count(self, sent_bytes: int) -> None:
-        self._own_bytes += sent_bytes
-
-    def join_pack(self, pack: Pack) -> None:
-        pack.viewers[self] = None
-        pack.header = self.header  # of the chunk that all of them got last
-        self._own_bytes -= pack.sent_bytes
-        self._pack = pack
-
-    def leave_pack(self) -> None:
-        if self._pack is not None:
-            del self._pack.viewers[self]
-            self._own_bytes += self._pack.sent_bytes
-            self.header = self._pack.header
-            self._pack = None
-
-
-class Pack:
-    """The viewers that keep up."""
-
-    __slots__ = ("header", "sent_bytes", "viewers")
-
-    def __init__(self) -> None:
-        self.viewers: dict[Viewer, None] = {}
-        self.header: bytes | None = None  # of the last chunk they got
-        self.sent_bytes = 0  # to each of them
-
 
 class Batch:
     """Joined chunks, with what is needed to find the place where a socket stopped taking them."""
 
-    __slots__ = ("chunks", "data", "end", "prefix", "start")
+    __slots__ = ("chunks", "data", "end", "header", "prefix", "start")
 
     def __init__(self, prefix: bytes, chunks: Sequence[FanChunk], start: int) -> None:
         self.prefix = prefix
         self.chunks = chunks
         self.start = start
         self.end = start + len(chunks)
+        self.header = chunks[-1].header if chunks else b""
         self.data = b"".join([prefix, *[chunk.data for chunk in chunks]])
 
     def put_cut(self, viewer: Viewer, sent: int) -> None:
