@@ -18,6 +18,9 @@ from appliance.services.hls.settings import Settings
 log = logging.getLogger(__name__)
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
+# Against a publisher of any bitrate, and a window of hours: whole segments stay, however big.
+MAX_WINDOW_BYTES = 64 << 20
+MIN_SEGMENTS = 3
 KEPT_SEGMENTS = 2  # beyond the window, for players that are about to ask for them
 IMMUTABLE = "public, max-age=60"
 REGULAR_US = 2_000  # a source whose segments differ by no more keeps its interval
@@ -74,6 +77,8 @@ class LivePlaylist:
         self.independent = True
         self.ended = False
         self.peak_bps = 0
+        self._listed_us = 0
+        self._listed_bytes = 0
         self._numbering = numbering
         self._kept: deque[Segment] = deque()
         self._files: dict[str, MediaFile] = {}
@@ -111,6 +116,8 @@ class LivePlaylist:
             None if anchor is None else anchor.unix_us_at(_to_ms(cut.start_us)),
         )
         self.segments.append(segment)
+        self._listed_us += duration_us
+        self._listed_bytes += segment.file.size_bytes
         numbering.next_discontinuity = 1 + self._discontinuity_sequence
         numbering.next_discontinuity += sum(segment.discontinuity for segment in self.segments)
         self._files[segment.name] = segment.file
@@ -136,12 +143,15 @@ class LivePlaylist:
         return name
 
     def _slide(self) -> None:
-        """RFC 8216 §6.2.2: what is left lasts three target durations at least."""
+        """RFC 8216 §6.2.2: what is left lasts three target durations at least, if it fits."""
         window_us = max(self.settings.window_us, 3_000_000 * self.target_duration_s)
-        listed_us = sum(segment.duration_us for segment in self.segments)
-        while listed_us - self.segments[0].duration_us >= window_us:
+        while (
+            self._listed_us - self.segments[0].duration_us >= window_us
+            or self._listed_bytes > MAX_WINDOW_BYTES
+        ) and len(self.segments) > MIN_SEGMENTS:
             segment = self.segments.popleft()
-            listed_us -= segment.duration_us
+            self._listed_us -= segment.duration_us
+            self._listed_bytes -= segment.file.size_bytes
             self._discontinuity_sequence += segment.discontinuity  # its tag has left too
             self._kept.append(segment)
         while len(self._kept) > KEPT_SEGMENTS:
@@ -190,9 +200,7 @@ class LivePlaylist:
 
     @property
     def average_bps(self) -> int:
-        duration_us = sum(segment.duration_us for segment in self.segments)
-        size_bytes = sum(segment.file.size_bytes for segment in self.segments)
-        return size_bytes * 8_000_000 // max(1, duration_us)
+        return self._listed_bytes * 8_000_000 // max(1, self._listed_us)
 
     def file(self, query: str = "") -> MediaFile:
         """The playlist; `query` (with its ``?``) is put behind every name in it."""

@@ -64,6 +64,19 @@ def test_playlist_keeps_three_target_durations_however_small_the_window() -> Non
     assert sum(segment.duration_us for segment in live.segments) == 15_000_000
 
 
+def test_playlist_of_a_huge_bitrate_keeps_within_its_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("appliance.services.hls.live_playlist.MAX_WINDOW_BYTES", 1_000_000)
+    live = playlist(window_us=600_000_000)
+    fill(live, 40, size_bytes=90_000)
+    assert sum(segment.file.size_bytes for segment in live.segments) <= 1_000_000
+    assert len(live.segments) == 11
+    live = playlist()
+    fill(live, 10, size_bytes=900_000)
+    assert len(live.segments) == 3
+
+
 def test_playlist_serves_what_just_left_and_then_forgets_it() -> None:
     live = playlist(window_us=6_000_000)
     names = []
