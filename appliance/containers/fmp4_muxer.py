@@ -65,7 +65,15 @@ class _Lane:
     Only lists grow per unit; stamps become ticks when a chunk is made.
     """
 
-    __slots__ = ("_first_ticks", "drained", "rate_hz", "step_ticks", "track_id", "units")
+    __slots__ = (
+        "_first_ticks",
+        "_taken_ticks",
+        "drained",
+        "rate_hz",
+        "step_ticks",
+        "track_id",
+        "units",
+    )
 
     def __init__(self, track_id: int, track: Track) -> None:
         self.track_id = track_id
@@ -74,6 +82,7 @@ class _Lane:
         self.units: list[AccessUnit] = []
         self.drained = False  # nothing follows the newest unit: it lasts as long as is usual
         self._first_ticks: int | None = None  # of units[0], where the chunk before ended
+        self._taken_ticks = -1  # when the last unit taken starts
 
     @property
     def finished(self) -> int:
@@ -96,6 +105,7 @@ class _Lane:
             self.units, self._first_ticks, self.drained = [], None, False
         else:
             self.units, self._first_ticks = [units.pop()], starts[-1]
+        self._taken_ticks = starts[-2]
         return self._run(units, starts, [end - start for start, end in pairwise(starts)])
 
     def _starts(self) -> list[int]:
@@ -155,16 +165,17 @@ class _AudioLane(_Lane):
 
     def _starts(self) -> list[int]:
         starts: list[int] = []
-        expected = self._first_ticks
+        expected, before = self._first_ticks, self._taken_ticks
         jitter_ticks, rate_hz = self._jitter_ticks, self.rate_hz
         is_opus, frame_ticks = self._is_opus, self.step_ticks
         for unit in self.units:
             ticks = us_to_ticks(unit.dts_us, rate_hz)
             if expected is not None and -jitter_ticks <= ticks - expected <= jitter_ticks:
                 ticks = expected
-            elif starts and ticks <= starts[-1]:
-                ticks = starts[-1] + 1
+            elif ticks <= before:  # which lay ahead of its stamp
+                ticks = before + 1
             starts.append(ticks)
+            before = ticks
             expected = ticks + (self._usual_ticks(unit) if is_opus else frame_ticks)
         return starts
 
