@@ -78,6 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EX_INTERRUPTED
 
 
+def _is_file(path: Path) -> bool:
+    """Path.is_file fails for names that no file can have, being too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def exit_code(error: ConfigError) -> int:
     """What caused it: the system's refusal, an address in use, or the configuration itself."""
     cause = error.__cause__
@@ -163,7 +171,7 @@ def config_source(arguments: argparse.Namespace) -> ConfigSource:
     from appliance.config import ConfigSource, find_file
 
     path = arguments.config
-    if path is not None and not path.is_file():
+    if path is not None and not _is_file(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     source = getattr(arguments, "source", None) or getattr(arguments, "source_option", None)
     return ConfigSource(path or find_file(os.environ), arguments.overrides, source or None)
