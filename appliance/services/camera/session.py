@@ -30,6 +30,9 @@ MAX_AHEAD_US = 10_000_000  # a unit from further in the future is not from a san
 MAX_SLOW_US = 60_000_000  # against a track that describes itself as slower than any camera
 MAX_GAP_US = 5_000_000  # a longer one is time in which we ourselves were stopped
 
+# Then it was this process that stood still (stopped, swapped out): that is no stall of a worker.
+MAX_LATE_US = 500_000
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -103,12 +106,14 @@ class WorkerSession:
         ended = asyncio.ensure_future(worker.ended.wait())
         endings: set[asyncio.Future[Any]] = {ended, self._failed}
         try:
-            while (left_us := self._deadline_us - self._clock.monotonic_us()) > 0:
+            while (left_us := self._deadline_us - (now_us := self._clock.monotonic_us())) > 0:
+                wait_us = min(left_us, self._patience.stall_us)
                 await asyncio.wait(
-                    endings,
-                    timeout=min(left_us, self._patience.stall_us) / 1_000_000,
-                    return_when=asyncio.FIRST_COMPLETED,
+                    endings, timeout=wait_us / 1_000_000, return_when=asyncio.FIRST_COMPLETED
                 )
+                late_us = self._clock.monotonic_us() - now_us - wait_us
+                if late_us > MAX_LATE_US:
+                    self._deadline_us += late_us
                 if self._failed.done():
                     self._failed.result()
                 if ended.done():
