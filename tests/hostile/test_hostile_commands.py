@@ -29,6 +29,7 @@ def test_hostile_words_end_in_a_sentence_and_make_no_file(tmp_path: Path) -> Non
             ["check", "-c", name],
             ["user", "add", name, "--set", state],
             ["probe", name],
+            ["run", name, "--set", state, "--set", "http.listen=127.0.0.1:1"],
         ]
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda arguments: _run(arguments, tmp_path), commands))
