@@ -54,7 +54,7 @@ def siege(
     told = len(device.lines)
     with Canary(device.port) as canary:
         yield canary
-        canary.wait_segments(2)
+        canary.wait_segments(1)
     canary.assert_content(max_gap_s)
     assert eventually(lambda: count_fds(device.pid) <= fds + SPARE_FDS), count_fds(device.pid)
     assert len(device.children()) == children
