@@ -24,7 +24,7 @@ test: ## Install what the tests need and run them; ARGS="-k hls" picks some
 
 check: ## Format, lint, types, layers, tests
 	@make/setup.sh test
-	@$(MAKE) --no-print-directory format lint types layers test
+	@$(MAKE) --no-print-directory --keep-going format lint types layers test
 
 format:
 	$(BIN)/ruff format --check .
