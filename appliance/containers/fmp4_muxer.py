@@ -20,7 +20,6 @@ from typing import cast
 
 from appliance.containers.fmp4_boxes import (
     SYNC_SAMPLE,
-    VIDEO_TIMESCALE_HZ,
     init_segment,
     timescale_hz,
 )
@@ -109,9 +108,8 @@ class _Lane:
         return self._run(units, starts, [end - start for start, end in pairwise(starts)])
 
     def _starts(self) -> list[int]:
-        """When each unit starts; stamps of a track grow by more than a tick (media/timeline.py)."""
-        rate_hz = self.rate_hz
-        return [us_to_ticks(unit.dts_us, rate_hz) for unit in self.units]
+        """When each unit starts, growing."""
+        raise NotImplementedError
 
     def _usual_ticks(self, unit: AccessUnit) -> int:
         return self.step_ticks
@@ -121,21 +119,28 @@ class _Lane:
 
 
 class _VideoLane(_Lane):
-    """Samples are NAL units behind four-byte lengths; per sample: duration, size, composition."""
+    """Samples are NAL units behind four-byte lengths; per sample: duration, size, composition.
+
+    Stamps become ticks of 90 kHz as by `us_to_ticks`, written out because that is most of the work.
+    """
 
     __slots__ = ()
+
+    def _starts(self) -> list[int]:
+        """Stamps of a track grow by more than a tick (media/timeline.py)."""
+        return [(unit.dts_us * 9 + 50) // 100 for unit in self.units]
 
     def _run(self, units: list[AccessUnit], starts: list[int], durations: list[int]) -> Run:
         payload: list[Buffer] = []
         values: list[int] = []
         payload_bytes = 0
         for unit, start, duration in zip(units, starts, durations, strict=False):
-            for nal in unit.parts:
+            parts = unit.parts
+            for nal in parts:
                 payload += (len(nal).to_bytes(4, "big"), nal)
-            size = unit.size_bytes + 4 * len(unit.parts)
+            size = unit.size_bytes + 4 * len(parts)
             payload_bytes += size
-            offset = us_to_ticks(unit.pts_us, VIDEO_TIMESCALE_HZ) - start
-            values += (duration, size, offset & 0xFFFFFFFF)
+            values += (duration, size, (unit.pts_us * 9 + 50) // 100 - start & 0xFFFFFFFF)
         self.step_ticks = durations[-1]
         flags = _TRUN_DURATION | _TRUN_SIZE | _TRUN_COMPOSITION | _TRUN_VERSION_1
         if units[0].key:
@@ -276,6 +281,7 @@ class Fmp4Muxer:
         self._needs_key = False
         self._discontinuity = False
         self._start_us: int | None = None
+        self._due_us = self._silent_us = -1  # when the leading lane, or another, ends the chunk
         self._size_bytes = 0
         self._sequence = 0
 
@@ -295,7 +301,7 @@ class Fmp4Muxer:
             for track_id, track in enumerate(carried, 1)
         }
         self._leader = self._lanes[carried[0].id]
-        self._start_us = None
+        self._forget_start()
         return self._init
 
     def feed(self, unit: AccessUnit) -> list[Chunk]:
@@ -306,48 +312,49 @@ class Fmp4Muxer:
         lane = self._lanes.get(unit.track.id)
         if lane is None or not unit.size_bytes:
             return []
-        if lane is not self._leader:
-            return self._follow(lane, unit)
+        leads = lane is self._leader
         chunks: list[Chunk] = []
-        if unit.discontinuity:
-            chunks = self.flush()
-            self._discontinuity = True
-            self._needs_key = self._leads_video
-        if self._needs_key and not unit.key:
-            return chunks
-        self._needs_key = False
+        if leads and (unit.discontinuity or self._needs_key):
+            if unit.discontinuity:
+                chunks = self.flush()
+                self._discontinuity = True
+            if self._leads_video and not unit.key:
+                self._needs_key = True
+                return chunks
+            self._needs_key = False
         lane.units.append(unit)
-        dts_us, start_us = unit.dts_us, self._start_us
-        if start_us is None:
-            self._start_us = dts_us
-        elif (
-            dts_us >= start_us + self.interval_us
-            or (unit.key and self._leads_video)
-            or self._size_bytes >= MAX_CHUNK_BYTES
-        ):
-            if len(lane.units) > 1 or dts_us >= start_us + self.interval_us:
-                chunks += self._cut(dts_us)
-            else:  # the first picture joins the audio that came just before it
-                self._start_us = dts_us
         self._size_bytes += unit.size_bytes
+        if (
+            unit.dts_us >= (self._due_us if leads else self._silent_us)
+            or (leads and unit.key and self._leads_video)
+            or self._size_bytes > MAX_CHUNK_BYTES
+        ):
+            chunks += self._advance(lane, unit, leads)
         return chunks
 
-    def _follow(self, lane: _Lane, unit: AccessUnit) -> list[Chunk]:
-        """A unit of the track that does not decide, unless the one that does is silent."""
-        lane.units.append(unit)
-        self._size_bytes += unit.size_bytes
-        if self._start_us is None:
-            self._start_us = unit.dts_us
-        elif unit.dts_us >= self._start_us + MAX_SILENCE_US:
-            return self._cut(unit.dts_us)
-        return []
+    def _advance(self, lane: _Lane, unit: AccessUnit, leads: bool) -> list[Chunk]:
+        """This unit, in its lane already, starts a chunk: the first one, or one after another."""
+        is_first_picture = leads and len(lane.units) == 1 and unit.dts_us < self._due_us
+        if self._start_us is None or is_first_picture:  # which joins the audio just before it
+            self._start(unit.dts_us)
+            return []
+        return self._cut(unit.dts_us)
+
+    def _start(self, dts_us: int) -> None:
+        self._start_us = dts_us
+        self._due_us = dts_us + self.interval_us
+        self._silent_us = dts_us + MAX_SILENCE_US
 
     def flush(self) -> list[Chunk]:
         """What is left, with the durations that are usual."""
         end_us = max((lane.drain() for lane in self._lanes.values()), default=0)
         chunks = self._cut(end_us)
-        self._start_us = None
+        self._forget_start()
         return chunks
+
+    def _forget_start(self) -> None:
+        """The next unit starts a chunk, whichever it is."""
+        self._start_us, self._due_us, self._silent_us = None, -1, -1
 
     def _cut(self, end_us: int) -> list[Chunk]:
         """The chunk of everything finished; the next one starts at `end_us`."""
@@ -355,7 +362,8 @@ class Fmp4Muxer:
             is_silent = lane.units and lane.units[-1].dts_us < end_us - MAX_SILENCE_US
             if is_silent and lane is not self._leader:
                 lane.drain()
-        start_us, self._start_us = self._start_us, end_us
+        start_us = self._start_us
+        self._start(end_us)
         lanes = [lane for lane in self._lanes.values() if lane.finished]
         if not lanes or start_us is None:
             return []
