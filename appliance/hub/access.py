@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 REMEMBER_US = 10 * 60_000_000
 MAX_REMEMBERED = 256  # against many users' devices; the least recently used are hashed again
-MAX_HASHING = 8  # against logins side by side, each of which costs 16 MiB for a moment
+MAX_HASHING = 8  # against logins side by side; one more is refused
+SCRYPTS_AT_ONCE = 2  # each takes 16 MiB for a moment; the other logins wait for their turn
 REREAD_US = 1_000_000
 
 
@@ -89,6 +90,7 @@ class Access:
         self._salt = secrets.token_bytes(32)
         self._remembered: OrderedDict[bytes, int] = OrderedDict()  # digest -> forgotten at
         self._hashing: dict[bytes, asyncio.Task[bool]] = {}
+        self._scrypts = asyncio.Semaphore(SCRYPTS_AT_ONCE)
         self.reload()
 
     def reload(self, settings: AuthSettings | None = None) -> None:
@@ -206,7 +208,8 @@ class Access:
         if len(credentials.password) > MAX_PASSWORD_BYTES:
             return False
         scrypt = account.password if account is not None else None
-        matches = await asyncio.to_thread((scrypt or NOBODY).matches, credentials.password)
+        async with self._scrypts:
+            matches = await asyncio.to_thread((scrypt or NOBODY).matches, credentials.password)
         if scrypt is None or not matches:
             return False
         self.attempts.succeed(source)
