@@ -408,7 +408,8 @@ def test_config_source_argument_becomes_the_camera(tmp_path: Path) -> None:
     [
         "exec:id", " exec:id", "EXEC:rm", "exec:ffmpeg -i x", "pattern:;id", "pattern:$(id)",
         "pattern:`id`", "pattern:|id", "file:/x>y", "file:/x<y", "rtsp://h/${IFS}", "rtsp://h/\nx",
-        "file:relative.mp4", "file://host/x", "pattern:x", "av:file:/clip.mp4", "av:http:/h", "http://h/x.flv", "av:", "av:exec:id", "av:pipe:0", "av:concat:a|b",
+        "file:relative.mp4", "file://host/x", "pattern:x", "av:file:/clip.mp4", "av:http:/h",
+        "http://h/x.flv", "av:", "av:exec:id", "av:pipe:0", "av:concat:a|b",
         "av:subfile,,start,0,,:/etc/passwd", "av:data:text/plain,x", "av:av:http://h/", "rtsp://",
         "rtsp://h:99999/", "rtsp://[::1", "rtsp://h:x/", "rtsp://h:0/", "rtsp://a b/", "camera",
         "/dev/video0", "javascript:alert(1)", "x" * 1025,
