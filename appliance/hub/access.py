@@ -34,6 +34,7 @@ MAX_REMEMBERED = 256  # against many users' devices; the least recently used are
 MAX_HASHING = 8  # against logins side by side; one more is refused
 SCRYPTS_AT_ONCE = 2  # each takes 16 MiB for a moment; the other logins wait for their turn
 REREAD_US = 1_000_000
+MARK_BYTES = 6
 
 
 class Policy(StrEnum):
@@ -88,6 +89,7 @@ class Access:
         self._stamp: tuple[int, int, int] | None = None
         self._looked_us = clock.monotonic_us()
         self._salt = secrets.token_bytes(32)
+        self._by_mark: dict[bytes, Account] = {}
         self._remembered: OrderedDict[bytes, int] = OrderedDict()  # digest -> forgotten at
         self._hashing: dict[bytes, asyncio.Task[bool]] = {}
         self._scrypts = asyncio.Semaphore(SCRYPTS_AT_ONCE)
@@ -103,6 +105,7 @@ class Access:
             loaded = self.accounts.load()
             self._by_name = {account.name: account for account in loaded if account.password}
             self._by_key = {account.key_digest: account for account in loaded if account.key_digest}
+            self._by_mark = {self._mark(account): account for account in loaded}
             self._stamp = stamp
             self._remembered.clear()
         if settings is not None:
@@ -139,6 +142,28 @@ class Access:
         if not account.permits(action, stream, peer_ip):
             raise AuthError(f"{account.name} may not {_VERBS[action]} here", challenge=False)
         return account.name
+
+    def mark_of(self, name: str) -> bytes:
+        """MARK_BYTES that stand for this account, as it is now, in what is issued to it.
+
+        Raises: AuthError if it is gone already.
+        """
+        for mark, account in self._by_mark.items():
+            if account.name == name:
+                return mark
+        raise AuthError("wrong user, password or key")
+
+    def honours(self, mark: bytes, action: Action, stream: str, peer_ip: str) -> bool:
+        """Whether the account of this mark still is what it was, and may do this."""
+        self._notice_changes()
+        account = self._by_mark.get(mark)
+        return account is not None and account.permits(action, stream, peer_ip)
+
+    def _mark(self, account: Account) -> bytes:
+        """Another one as soon as its secret changes; tells nothing of it."""
+        return hmac.digest(
+            self._salt, f"{account.name}\0{account.secret_digest}".encode(), hashlib.sha256
+        )[:MARK_BYTES]
 
     def _is_free(self, action: Action, peer_ip: str) -> bool:
         policy: Policy = getattr(self.settings, action.value)

@@ -91,6 +91,11 @@ class Account:
     password: Scrypt | None = None
     key_digest: str = field(default="", repr=False)
 
+    @property
+    def secret_digest(self) -> str:
+        """The hash that is stored of its key or password."""
+        return self.key_digest or (self.password.digest.hex() if self.password else "")
+
     def permits(self, action: Action, stream: str, peer_ip: str) -> bool:
         """`stream` is empty where the action is about the whole device."""
         return (

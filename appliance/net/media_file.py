@@ -64,7 +64,7 @@ class MediaFile:
         self.size_bytes = sum(map(len, parts))
         self._fields = (
             f"Content-Type: {content_type}\r\nCache-Control: {cache_control}\r\n"
-            "Access-Control-Allow-Origin: *\r\nAccept-Ranges: bytes\r\n"
+            "Accept-Ranges: bytes\r\n"
             "Server: porthole\r\nX-Content-Type-Options: nosniff\r\n"
             f"Date: {formatdate(usegmt=True)}\r\n{fields}"
         )

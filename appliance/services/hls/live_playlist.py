@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -22,7 +22,6 @@ PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 MAX_WINDOW_BYTES = 64 << 20
 MIN_SEGMENTS = 3
 KEPT_SEGMENTS = 2  # beyond the window, for players that are about to ask for them
-IMMUTABLE = "public, max-age=60"
 REGULAR_US = 2_000  # a source whose segments differ by no more keeps its interval
 MARGIN_US = 50_000  # what the segments of an irregular source may yet exceed the longest so far by
 DISCONTINUITY_PACE_US = 10_000_000
@@ -109,7 +108,7 @@ class LivePlaylist:
         segment = Segment(
             msn,
             self.form.segment_name(msn),
-            MediaFile(self.form.content_type, cut.parts, cache_control=IMMUTABLE),
+            self._media_file(cut.parts),
             duration_us,
             discontinuity,
             self._add_init(cut.header),
@@ -137,10 +136,16 @@ class LivePlaylist:
             return None
         name = self.form.init_name(blake2b(header, digest_size=6).hexdigest())
         if name not in self._files:
-            self._files[name] = MediaFile(
-                self.form.content_type, (header,), cache_control=IMMUTABLE
-            )
+            self._files[name] = self._media_file((header,))
         return name
+
+    def _media_file(self, parts: Sequence[bytes]) -> MediaFile:
+        return MediaFile(
+            self.form.content_type,
+            parts,
+            cache_control=self.settings.immutable,
+            fields=self.settings.fields,
+        )
 
     def _slide(self) -> None:
         """RFC 8216 §6.2.2: what is left lasts three target durations at least, if it fits."""
@@ -209,10 +214,13 @@ class LivePlaylist:
                 PLAYLIST_TYPE,
                 (self._rendered().replace(QUERY_MARK, query).encode(),),
                 cache_control="no-store",
+                fields=self.settings.fields,
             )
         if self._file is None:
             self._file = MediaFile(
-                PLAYLIST_TYPE, (self._rendered().replace(QUERY_MARK, "").encode(),)
+                PLAYLIST_TYPE,
+                (self._rendered().replace(QUERY_MARK, "").encode(),),
+                fields=self.settings.fields,
             )
         return self._file
 

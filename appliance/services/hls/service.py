@@ -95,7 +95,9 @@ class Hls:
             base = f"./{base}"
         text = feed.render_multivariant(base, _query(token))
         cache = "no-store" if token else "no-cache"
-        file = MediaFile(PLAYLIST_TYPE, (text.encode(),), cache_control=cache)
+        file = MediaFile(
+            PLAYLIST_TYPE, (text.encode(),), cache_control=cache, fields=self.settings.fields
+        )
         self._count(request, name, token, file)
         return MediaResponse(file, extra=self._cookie(request, name, token) if fresh else "")
 
@@ -173,16 +175,23 @@ class Hls:
         """
         if request.raw_query:
             token = request.query.get(TOKEN_FIELD, "")
-            if token and self.tokens.is_valid(token, name):
+            if self._honours(token, name, request.peer_ip):
                 return token, False
         if "Cookie" in request.headers:
             token = request.cookies.get(COOKIE, "")
-            if token and self.tokens.is_valid(token, name):
+            if self._honours(token, name, request.peer_ip):
                 return "", False
         account = await self._access.check(
             Action.PLAY, name, request.peer_ip, _credentials(request)
         )
-        return (self.tokens.issue(name), True) if account else ("", False)
+        if not account:
+            return "", False
+        return self.tokens.issue(name, self._access.mark_of(account)), True
+
+    def _honours(self, token: str, name: str, peer_ip: str) -> bool:
+        """Ours, for this stream, and its account may still watch it from there."""
+        mark = self.tokens.read(token, name) if token else None
+        return mark is not None and self._access.honours(mark, Action.PLAY, name, peer_ip)
 
     def _cookie(self, request: Request, name: str, token: str) -> str:
         """For players that drop the query; only for this stream's media, and for no script."""
@@ -274,9 +283,8 @@ def _credentials(request: Request) -> Credentials:
 
 
 def _gone() -> web.StreamResponse:
-    return refusal(404, "no such segment, or no longer", {"Access-Control-Allow-Origin": "*"})
+    return refusal(404, "no such segment, or no longer")
 
 
 def _not_yet(name: str) -> web.StreamResponse:
-    headers = {"Access-Control-Allow-Origin": "*", "Retry-After": "2"}
-    return refusal(503, f"{name} has no media yet", headers)
+    return refusal(503, f"{name} has no media yet", {"Retry-After": "2"})

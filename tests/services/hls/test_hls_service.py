@@ -83,8 +83,9 @@ async def test_multivariant_describes_the_stream() -> None:
         assert "FRAME-RATE=25.000" in text
 
 
-async def test_replies_have_the_right_types_and_cache_rules() -> None:
-    async with hls_site() as site, published(site):
+@pytest.mark.parametrize("public", [False, True])
+async def test_replies_have_the_right_types_and_cache_rules(public: bool) -> None:
+    async with hls_site(Settings(public=public)) as site, published(site):
         playlist = await site.get(FMP4)
         media = read_media(playlist.text)
         replies = {
@@ -103,12 +104,14 @@ async def test_replies_have_the_right_types_and_cache_rules() -> None:
             for reply in several:
                 assert reply.status == 200
                 assert reply.headers["content-type"] == content_type
-                assert reply.headers["access-control-allow-origin"] == "*"
+                origin = reply.headers.get("access-control-allow-origin")
+                assert origin == ("*" if public else None)
                 assert "access-control-allow-credentials" not in reply.headers
                 assert reply.headers["x-content-type-options"] == "nosniff"
                 assert "set-cookie" not in reply.headers
                 is_playlist = "mpegurl" in content_type
-                cache = "no-cache" if is_playlist else "public, max-age=60"
+                kept = "public, max-age=60" if public else "private, max-age=60"
+                cache = "no-cache" if is_playlist else kept
                 assert reply.headers["cache-control"] == cache
 
 
@@ -362,6 +365,20 @@ async def test_token_is_good_for_its_stream_alone_and_not_for_the_master(tmp_pat
         assert (await site.get(f"{FMP4}?{child}")).status == 200
         assert (await site.get(f"/live/other.hls/fmp4.m3u8?{child}")).status == 401
         assert (await site.get(f"{FMP4}?{child}x")).status == 401
+
+
+async def test_token_ends_with_its_account(tmp_path: Path) -> None:
+    async with keyed_site(tmp_path) as (site, key):
+        child = (await site.get(f"{MASTER}?key={key}")).text.rstrip().rpartition("?")[2]
+        assert (await site.get(f"{FMP4}?{child}")).status == 200
+        accounts = Accounts(tmp_path)
+        accounts.remove("viewer")
+        site.hls._access.reload()
+        assert (await site.get(f"{FMP4}?{child}")).status == 401
+        again = Account("viewer", frozenset({Action.PLAY}), key_digest=digest_key(make_key()))
+        accounts.add(again)
+        site.hls._access.reload()
+        assert (await site.get(f"{FMP4}?{child}")).status == 401
 
 
 async def test_token_and_key_are_never_logged(
