@@ -12,6 +12,8 @@ from appliance.services.camera.faults import WorkerFault
 from appliance.services.camera.session import Patience, WorkerSession
 from appliance.services.contract import Context, StreamSettings
 
+RETELL_US = 10 * 60_000_000  # a source that stays away is told again, for who reads the log late
+
 
 class Feed:
     """`run` until cancelled. The stream and its viewers stay while workers come and go."""
@@ -31,6 +33,8 @@ class Feed:
         self._patience = patience
         self._backoff = Backoff()
         self._told = ""  # the fault that was told last and has not healed
+        self._told_us = 0
+        self._untold = 0  # the same one since, attempt after attempt
 
     async def run(self) -> None:
         if self._predecessor is not None:
@@ -96,14 +100,25 @@ class Feed:
         self._context.counters.add(
             "camera_restarts_total", stream=self.stream.name, reason=fault.reason
         )
-        text = str(fault)
         if worker.first_unit_us is not None:
             self._told = ""
-        level = logging.DEBUG if text == self._told else logging.WARNING
-        self._told = text
-        detail = f"{text}; trying again in {delay_s:.1f} s"
-        self._context.faults.count("camera", fault.reason, detail, log=session.log, level=level)
+        level, detail = self._tell(str(fault)[:200], now_us)
+        # Told here and not by `faults`, which tells one of a kind a second: each camera counts.
+        self._context.faults.counts["camera", fault.reason] += 1
+        session.log.log(level, "%s: %s; trying again in %.1f s", fault.reason, detail, delay_s)
         return delay_s
+
+    def _tell(self, text: str, now_us: int) -> tuple[int, str]:
+        """The level and the words for a fault; attempts that fail the same way are not news."""
+        if text != self._told:
+            self._told, self._told_us, self._untold = text, now_us, 0
+            return logging.WARNING, text
+        self._untold += 1
+        if now_us - self._told_us < RETELL_US:
+            return logging.DEBUG, text
+        text += f" (still, after {self._untold} more attempts)"
+        self._told_us, self._untold = now_us, 0
+        return logging.WARNING, text
 
 
 async def end_task(task: asyncio.Task[None]) -> None:

@@ -8,12 +8,13 @@ import select
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from camera_fixture import PATIENT, QUICK, Camera, camera, stream_settings
 
-from appliance.services.camera import process
+from appliance.services.camera import feed, process
 from appliance.services.camera.stderr import BURST_LINES, ErrorLog
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -114,6 +115,32 @@ async def test_worker_that_repeats_a_fault_is_told_once(
     told = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(told) == 1
     assert "no encoder: install one" in told[0].getMessage()
+
+
+async def test_every_camera_that_fails_is_told(
+    play,  # type: ignore[no-untyped-def]
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    play("say(Fault(Reason.ENCODER, 'no encoder: install one'))")
+    names = ["live/camera", "live/two"]
+    async with camera(*(replace(stream_settings(), name=name) for name in names)) as device:
+        await device.wait(lambda: device.context.faults.counts["camera", "encoder"] >= 2)
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert sorted(line.split()[1] for line in told) == names
+
+
+async def test_fault_that_lasts_is_told_again_with_its_attempts(
+    play,  # type: ignore[no-untyped-def]
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed, "RETELL_US", 0)
+    play("say(Fault(Reason.ENCODER, 'no encoder: install one'))")
+    async with camera(stream_settings()) as device:
+        await device.wait(lambda: device.restarts("encoder") >= 2)
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "after" not in told[0]
+    assert "no encoder: install one (still, after 1 more attempts); trying again" in told[1]
 
 
 async def test_worker_and_its_own_children_die_with_the_service(
