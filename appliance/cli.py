@@ -172,7 +172,8 @@ def config_source(arguments: argparse.Namespace) -> ConfigSource:
 
     path = arguments.config
     if path is not None and not _is_file(path):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        code = errno.EISDIR if os.path.isdir(path) else errno.ENOENT  # noqa: PTH112 - as above
+        raise FileNotFoundError(code, os.strerror(code), str(path))
     source = getattr(arguments, "source", None) or getattr(arguments, "source_option", None)
     return ConfigSource(path or find_file(os.environ), arguments.overrides, source or None)
 

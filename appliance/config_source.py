@@ -57,7 +57,7 @@ def _check_file(rest: str) -> None:
 def _split(source: str) -> tuple[str, str]:
     match = _SCHEME.match(source)
     if match is None:
-        raise ConfigError('a source is a URL, like "pattern:", "file:/clip.mp4" or "rtsp://…"')
+        raise ConfigError('a source is a URL, like "pattern:", "file:/clip.mp4" or "av:rtsp://…"')
     return match.group(1).lower(), source[match.end() :]
 
 
@@ -79,7 +79,7 @@ def _check_authority(scheme: str, rest: str) -> None:
 def complete_source(text: str) -> str:
     """SOURCE of the command line as a source: a path of a file gets its scheme.
 
-    Raises: FileNotFoundError if it looks like a path and nothing is there.
+    Raises: FileNotFoundError if it looks like a path and no file is there.
     """
     match = _SCHEME.match(text)
     if match is not None and not os.path.exists(text):  # noqa: PTH110 - Path raises for names too long
@@ -91,4 +91,6 @@ def complete_source(text: str) -> str:
         path = Path(text).expanduser()
     if not os.path.exists(path):  # noqa: PTH110 - Path raises for names too long
         raise FileNotFoundError(f"there is no file {path}")
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a directory; name a file in it")
     return f"file:{path.absolute()}"

@@ -401,6 +401,8 @@ def test_config_source_argument_becomes_the_camera(tmp_path: Path) -> None:
     assert "SOURCE: " in faults(tmp_path, source=str(clip))[0]
     with pytest.raises(FileNotFoundError, match="there is no file"):
         load(tmp_path, source=f"file:{tmp_path}/none.mp4")
+    with pytest.raises(FileNotFoundError, match="is a directory"):
+        load(tmp_path, source=f"file:{tmp_path}")
 
 
 @pytest.mark.parametrize(
