@@ -32,11 +32,7 @@ class Table:
             _print(f"track {track.id}: {track.config.rfc6381} {_size(track)}")
         _print(HEAD + "marks")
 
-    def write(self, *units: AccessUnit) -> None:
-        for unit in units:
-            self._print(unit)
-
-    def _print(self, unit: AccessUnit) -> None:
+    def write(self, unit: AccessUnit) -> None:
         now_us = monotonic_us()
         marks = ("key " if unit.key and unit.track.kind is Kind.VIDEO else "") + (
             "discontinuity" if unit.discontinuity else ""

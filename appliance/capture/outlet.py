@@ -1,6 +1,8 @@
 """The worker's way out: tracks, units, health and faults as frames on the pipe.
 
-Writing blocks while the appliance does not read; a source notices by the clock, not here.
+Sound waits a moment for the next picture, so that both wake the appliance once: waking costs it
+more than the frames do. Writing blocks while the appliance does not read; a source notices by the
+clock, not here.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from pathlib import Path
 from typing import Protocol
 
 from appliance.capture.clock import monotonic_us
-from appliance.media.track import Track
+from appliance.media.track import Kind, Track
 from appliance.media.unit import AccessUnit
 from appliance.wire.pipe.connection import Pipe, Role
 from appliance.wire.pipe.frames import MAX_UNIT_BYTES
 from appliance.wire.pipe.messages import Event, Fault, Health
 
 HEALTH_INTERVAL_US = 5_000_000
+HOLD_US = 40_000  # sound older than this goes without a picture
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -27,9 +30,7 @@ class Sink(Protocol):
         """All tracks of what follows; again whenever one of them changes."""
         ...
 
-    def write(self, *units: AccessUnit) -> None:
-        """Units in order; those given together wake the appliance once."""
-        ...
+    def write(self, unit: AccessUnit) -> None: ...
 
     def drop(self, count: int) -> None:
         """Count pictures that were left out."""
@@ -44,26 +45,29 @@ class Outlet:
         self._pipe = Pipe(Role.WORKER)
         self._dropped_frames = 0
         self._health_us = monotonic_us()
+        self._has_video = False
+        self._held_us: int | None = None  # since when something waits to be written
         self._flush()
 
     def describe(self, tracks: tuple[Track, ...]) -> None:
+        self._has_video = any(track.kind is Kind.VIDEO for track in tracks)
         self._send(tracks)
 
-    def write(self, *units: AccessUnit) -> None:
-        for unit in units:
-            if unit.size_bytes > MAX_UNIT_BYTES:
-                self.drop(1)
-            else:
-                self._pipe.send(unit)
-                self._tell_health(unit)
-        self._flush()
-
-    def _tell_health(self, unit: AccessUnit) -> None:
+    def write(self, unit: AccessUnit) -> None:
+        if unit.size_bytes > MAX_UNIT_BYTES:
+            self.drop(1)
+            return
+        self._pipe.send(unit)
         now_us = monotonic_us()
         if now_us - self._health_us >= HEALTH_INTERVAL_US:
             self._health_us = now_us
             late_us = max(0, now_us - unit.dts_us)
             self._pipe.send(Health(self._dropped_frames, late_us, rss_bytes()))
+        if self._held_us is None:
+            self._held_us = now_us
+        waits = self._has_video and unit.track.kind is Kind.AUDIO
+        if not waits or now_us - self._held_us >= HOLD_US:
+            self._flush()
 
     def drop(self, count: int) -> None:
         self._dropped_frames += count
@@ -76,6 +80,7 @@ class Outlet:
         self._flush()
 
     def _flush(self) -> None:
+        self._held_us = None
         left = memoryview(self._pipe.take_output())
         while left:
             left = left[os.write(self._descriptor, left) :]

@@ -32,8 +32,6 @@ RATE_HZ = 48_000
 SECOND_US = 1_000_000
 MAX_AUDIO_LATE_US = 500_000  # what is older is left out: nobody would hear it in time
 ENCODER_FRAMES = 2
-# Sound waits this long for the next picture, so that both wake the appliance once.
-AUDIO_WAIT_US = 40_000
 CLOCK_STEP_US = 100_000  # the wall clock was set, not slewed
 
 
@@ -144,12 +142,6 @@ class PatternAudio:
         if late_us > MAX_AUDIO_LATE_US:
             self._samples += late_us * RATE_HZ // SECOND_US // FRAME_SAMPLES * FRAME_SAMPLES
 
-    def units_until(self, now_us: int) -> list[AccessUnit]:
-        units: list[AccessUnit] = []
-        while self.due_us <= now_us:
-            units += self.next_units()
-        return units
-
     def next_units(self) -> list[AccessUnit]:
         within_us = self._clock.unix_us(self._time_us(self._samples)) % SECOND_US
         first = (within_us * RATE_HZ + SECOND_US // 2) // SECOND_US
@@ -169,20 +161,19 @@ class PatternSource:
         audio = PatternAudio(self._options, clock) if self._options.audio != "none" else None
         described: Track | None = None
         while True:
-            units: list[AccessUnit] = []
-            if audio is not None and described is not None:
-                sleep_until_us(min(video.due_us, audio.due_us + AUDIO_WAIT_US))
+            if audio is not None and described is not None and audio.due_us < video.due_us:
+                sleep_until_us(audio.due_us)
                 audio.skip_missed()
-                units += audio.units_until(monotonic_us())
+                units = audio.next_units()
             else:
                 sleep_until_us(video.due_us)
-            if monotonic_us() >= video.due_us:
                 sink.drop(video.skip_missed())
-                units += video.next_units(commands)
+                units = video.next_units(commands)
             if video.track is not None and video.track is not described:
                 described = video.track
                 sink.describe((described, audio.track) if audio is not None else (described,))
-            sink.write(*units)
+            for unit in units:
+                sink.write(unit)
 
 
 def _canvas(frame: av.VideoFrame) -> Canvas:
