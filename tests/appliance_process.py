@@ -41,11 +41,16 @@ class ApplianceProcess:
     """Started by the constructor; `url` is where it listens. Use `appliance_process` in tests.
 
     port: 0 lets the system choose; a test that starts the appliance anew where it was gives it.
-    overrides: as of ``--set``.
+    overrides: as of ``--set``. package_root: of the appliance that is started.
     """
 
     def __init__(
-        self, folder: Path, *overrides: str, config: str = SMALL_PATTERN, port: int = 0
+        self,
+        folder: Path,
+        *overrides: str,
+        config: str = SMALL_PATTERN,
+        port: int = 0,
+        package_root: Path = ROOT,
     ) -> None:
         file = folder / "porthole.toml"
         file.write_text(config)
@@ -59,7 +64,7 @@ class ApplianceProcess:
         self.lines: list[str] = []  # of its log so far
         self._told = threading.Condition()
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=_clean_environment(), stderr=subprocess.PIPE, text=True
+            command, cwd=package_root, env=_clean_environment(), stderr=subprocess.PIPE, text=True
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -126,10 +131,16 @@ class ApplianceProcess:
 
 @contextmanager
 def appliance_process(
-    folder: Path, *overrides: str, config: str = SMALL_PATTERN, port: int = 0
+    folder: Path,
+    *overrides: str,
+    config: str = SMALL_PATTERN,
+    port: int = 0,
+    package_root: Path = ROOT,
 ) -> Iterator[ApplianceProcess]:
     """Runs while the block does; whatever happens in it, nothing is left running."""
-    process = ApplianceProcess(folder, *overrides, config=config, port=port)
+    process = ApplianceProcess(
+        folder, *overrides, config=config, port=port, package_root=package_root
+    )
     try:
         yield process
         process.stop()

@@ -43,7 +43,7 @@ export class LibraryEngine {
     try {
       Hls = await loadLibrary();
     } catch (error) {
-      if (load === this._load) onFault('retry', 'The player itself could not be loaded.');
+      if (load === this._load) onFault('missing', 'The player itself could not be loaded.');
       return;
     }
     if (load !== this._load) return;

@@ -27,10 +27,14 @@ const HLS_TYPE = 'application/vnd.apple.mpegurl';
 // Safari's own HLS is better than anything above it; elsewhere hls.js knows latency and errors.
 export function chooseEngine(wanted) {
   if (wanted === NATIVE || wanted === HLSJS) return wanted;
-  const native = document.createElement('video').canPlayType(HLS_TYPE) !== '';
+  const native = playsNatively();
   const hasMediaSource = 'MediaSource' in window || 'ManagedMediaSource' in window;
   if (native && (!hasMediaSource || /^Apple/.test(navigator.vendor))) return NATIVE;
   return hasMediaSource ? HLSJS : null;
+}
+
+function playsNatively() {
+  return document.createElement('video').canPlayType(HLS_TYPE) !== '';
 }
 
 function delay_ms(failures) {
@@ -44,6 +48,7 @@ export class Playback {
     this.video = video;
     this.state = 'idle';
     this.detail = '';
+    this.engine = engine; // which it is now
     this._engine = engine === NATIVE ? new NativeEngine(video) : new LibraryEngine(video, isPreview);
     this._canPlay = engine !== null;
     this._url = url;
@@ -152,7 +157,13 @@ export class Playback {
   }
 
   _onFault(kind, reason) {
-    if (kind === 'retry') {
+    if (kind === 'missing' && playsNatively() && this._failures) {
+      // Twice: a device set up without npm has no hls.js. What the browser has is better than none.
+      this._detach();
+      this.engine = NATIVE;
+      this._engine = new NativeEngine(this.video);
+      this._attach();
+    } else if (kind === 'retry' || kind === 'missing') {
       this._retry(reason);
     } else {
       this._detach();

@@ -183,7 +183,7 @@ function ownFigures() {
   if (buffered.length) {
     rows.push(['Buffered ahead', latency((buffered.end(buffered.length - 1) - currentTime) * 1000)]);
   }
-  rows.push(['Player', { [HLSJS]: 'hls.js', native: 'built into the browser' }[engine] || 'none']);
+  rows.push(['Player', { [HLSJS]: 'hls.js', native: 'built into the browser' }[playback.engine] || 'none']);
   return rows;
 }
 

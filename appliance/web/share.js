@@ -1,7 +1,6 @@
 // Addresses for other devices, as text and as a QR code.
 
 import { breakable, el } from './dom.js';
-import { encode } from './vendor/uqr.mjs';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const LOOPBACK = /^(localhost|127\.[0-9.]+|\[::1\])$/;
@@ -14,8 +13,19 @@ export function origin(lan) {
   return `${protocol}//${lan}${port ? `:${port}` : ''}`;
 }
 
+// The code appears as soon as its library is there; a device set up without it shows none.
 export function qr(text) {
-  const { size, data } = encode(text, { ecc: 'M', border: 2 });
+  const box = el('div', { class: 'qr', role: 'img', 'aria-label': `QR code of ${text}` });
+  import('./vendor/uqr.mjs').then(
+    ({ encode }) => box.append(drawn(encode(text, { ecc: 'M', border: 2 }))),
+    () => {
+      box.hidden = true;
+    },
+  );
+  return box;
+}
+
+function drawn({ size, data }) {
   let path = '';
   data.forEach((row, y) => {
     for (let x = 0; x < size; x += 1) {
@@ -32,7 +42,7 @@ export function qr(text) {
   squares.setAttribute('d', path);
   squares.setAttribute('fill', '#000');
   svg.append(squares);
-  return el('div', { class: 'qr', role: 'img', 'aria-label': `QR code of ${text}` }, svg);
+  return svg;
 }
 
 // An address breaks after its slashes and nowhere else; copied, it is whole.

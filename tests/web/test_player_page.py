@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +14,8 @@ import pytest
 from appliance_process import ApplianceProcess, appliance_process
 from burnt_clock import png_luma, read_clock
 from chromium import Chromium
+
+import appliance
 
 VIDEO = "document.getElementById('video')"
 BADGE = "document.getElementById('badge').textContent"
@@ -221,3 +224,18 @@ def test_player_page_keys_pause_and_unmute(browser: Chromium, device: ApplianceP
     browser.wait(f"{VIDEO}.paused")
     browser.run(press, "k")
     wait_playing(browser)
+
+
+def test_player_page_without_the_libraries_plays_natively(
+    browser: Chromium, tmp_path: Path
+) -> None:
+    """A device that was set up without npm."""
+    bare = tmp_path / "appliance"
+    shutil.copytree(
+        Path(appliance.__file__).parent, bare, ignore=shutil.ignore_patterns("vendor", "*.pyc")
+    )
+    with appliance_process(tmp_path, package_root=tmp_path) as device:
+        browser.open(f"{device.url}live/camera")
+        wait_playing(browser, 2)
+        browser.open(device.url)
+        browser.wait("document.body.textContent.includes('live/camera')")
