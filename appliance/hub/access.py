@@ -15,6 +15,7 @@ import hmac
 import logging
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -83,6 +84,7 @@ class Access:
         self.settings = settings or AuthSettings()
         self.accounts = None if state_dir is None else Accounts(state_dir)
         self.attempts = Attempts(clock)
+        self.on_refusal: Callable[[str, str], None] = _ignore  # (what was wrong, peer's address)
         self._clock = clock
         self._by_name: dict[str, Account] = {}
         self._by_key: dict[str, Account] = {}
@@ -138,6 +140,7 @@ class Access:
         self._notice_changes()
         account = self._find_key(credentials) or await self._find_user(credentials, peer_ip)
         if account is None:
+            self.on_refusal("wrong password" if credentials.user else "wrong key", peer_ip)
             raise AuthError("wrong user, password or key")
         if not account.permits(action, stream, peer_ip):
             raise AuthError(f"{account.name} may not {_VERBS[action]} here", challenge=False)
@@ -254,6 +257,10 @@ class Access:
         self._remembered[digest] = self._clock.monotonic_us() + REMEMBER_US
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
+
+
+def _ignore(reason: str, peer_ip: str) -> None:
+    """Nobody counts refusals."""
 
 
 _VERBS = {Action.PUBLISH: "publish", Action.PLAY: "play this", Action.API: "use the API"}

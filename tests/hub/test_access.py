@@ -364,3 +364,15 @@ def test_credentials_do_not_show_their_secrets() -> None:
     assert "ann" in shown and "sesame" not in shown and "k3y" not in shown
     account = viewer(key_digest="beef")
     assert "beef" not in repr(account) and quick("sesame").digest.hex() not in repr(account)
+
+
+async def test_access_wrong_credentials_are_told_to_who_counts(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    access = gate(tmp_path, clock, viewer())
+    told: list[tuple[str, str]] = []
+    access.on_refusal = lambda reason, peer_ip: told.append((reason, peer_ip))
+    for credentials in (Credentials(key="wrong"), Credentials("ann", "wrong"), Credentials()):
+        with pytest.raises(AuthError):
+            await access.check(Action.PLAY, "live/camera", FAR, credentials)
+    assert told == [("wrong key", FAR), ("wrong password", FAR)]
