@@ -45,12 +45,17 @@ class App:
             device_name=config.device.name,
             streams=config.streams,
         )
+        access.on_refusal = self._count_refusal
         self.http = HttpServer(self.context.router, config.http, on_fault=self.context.faults.count)
         self.services: dict[str, Service] = {}
         self._stopping = asyncio.Event()
 
+    def _count_refusal(self, reason: str, peer_ip: str) -> None:
+        self.context.faults.count("auth", reason, peer_ip)
+
     async def start(self) -> None:
         """Everything is served when it returns. Raises: ConfigError (an address is taken)."""
+        self.http.bind()  # a taken address is known before anything is started
         for entry in CATALOG:
             settings = self.config.services[entry.name]
             service: Service = entry.load().create(settings, self.context)

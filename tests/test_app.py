@@ -95,6 +95,7 @@ def test_taken_port_is_told_in_a_sentence_with_its_exit_code(tmp_path: Path) -> 
     assert result.returncode == os.EX_UNAVAILABLE
     assert str(port) in result.stderr
     assert "Traceback" not in result.stderr
+    assert "worker starts" not in result.stderr
 
 
 def test_full_descriptor_table_is_told_quietly_and_recovered_from(tmp_path: Path) -> None:
@@ -124,3 +125,16 @@ def test_names_that_are_none_make_nothing(tmp_path: Path) -> None:
                 assert error.code == 404
         streams = json.loads(get(device.url + "web/streams.json"))["streams"]
         assert [stream["name"] for stream in streams] == ["live/camera"]
+
+
+def test_wrong_keys_are_counted_and_logged_without_the_key(tmp_path: Path) -> None:
+    with appliance_process(tmp_path, "auth.play=key") as device:
+        for _ in range(3):
+            try:
+                get(device.url + "live/camera.m3u8?key=not-the-right-one")
+            except urllib.error.HTTPError as error:
+                assert error.code in {401, 403}
+        device.wait_line("auth: wrong key: 127.0.0.1")
+        metrics = get(device.url + "metrics").decode()
+        assert 'porthole_rejects_total{proto="auth",reason="wrong key"} 3' in metrics
+        assert "not-the-right-one" not in device.log

@@ -68,6 +68,8 @@ class HttpServer:
             )
         )
         self._acceptors: list[Acceptor] = []
+        self._plain: list[socket.socket] = []  # bound, not served yet
+        self._encrypted: list[socket.socket] = []
         self._tls: ServerTls | None = None
         self._opening: set[asyncio.Task[Any]] = set()  # no more than max_connections
         self._sweeper: asyncio.TimerHandle | None = None
@@ -87,8 +89,30 @@ class HttpServer:
 
     # -- start and stop ------------------------------------------------------------------------
 
+    def bind(self) -> None:
+        """Takes every address; who connects waits until `start`. Raises: ConfigError; then none."""
+        settings = self.settings
+        if settings.tls.listen:
+            self._tls = ServerTls(settings.tls.cert, settings.tls.key)
+        try:
+            for text in settings.listen:
+                self._plain += listen_tcp(text)
+            for text in settings.tls.listen:
+                self._encrypted += listen_tcp(text)
+        except BaseException:
+            self._unbind()
+            raise
+
+    def _unbind(self) -> None:
+        for sock in self._plain + self._encrypted:
+            sock.close()
+        self._plain, self._encrypted = [], []
+
     async def start(self) -> None:
-        """Listens on every address when it returns. Raises: ConfigError; then on none."""
+        """Serves on every address when it returns, bound now if `bind` was not called.
+
+        Raises: ConfigError; then it serves on none.
+        """
         if getattr(aiohttp.http_parser, "HttpRequestParserC", None) is not (
             aiohttp.http_parser.HttpRequestParser
         ):
@@ -99,22 +123,11 @@ class HttpServer:
             request_factory=self._make_raw,
             handler_cancellation=True,
         )
-        settings = self.settings
-        if settings.tls.listen:
-            self._tls = ServerTls(settings.tls.cert, settings.tls.key)
-        plain: list[socket.socket] = []
-        encrypted: list[socket.socket] = []
-        try:
-            for text in settings.listen:
-                plain += listen_tcp(text)
-            for text in settings.tls.listen:
-                encrypted += listen_tcp(text)
-        except BaseException:
-            for sock in plain + encrypted:
-                sock.close()
-            raise
-        self.addresses = self._serve(plain, is_tls=False)
-        self.tls_addresses = self._serve(encrypted, is_tls=True)
+        if not self._plain and not self._encrypted:
+            self.bind()
+        self.addresses = self._serve(self._plain, is_tls=False)
+        self.tls_addresses = self._serve(self._encrypted, is_tls=True)
+        self._plain, self._encrypted = [], []
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
     def _serve(self, listeners: list[socket.socket], *, is_tls: bool) -> tuple[str, ...]:
@@ -136,6 +149,7 @@ class HttpServer:
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Stops listening, lets running requests end within the time, then closes the rest."""
+        self._unbind()
         for acceptor in self._acceptors:
             acceptor.close()
         self._acceptors.clear()

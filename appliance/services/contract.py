@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from appliance.errors import ConfigError
 from appliance.hub.access import Access, Credentials
 from appliance.hub.hub import Hub
 from appliance.hub.sessions import Sessions
@@ -13,12 +14,18 @@ from appliance.net.http import Request, Router
 from appliance.net.supervisor import Supervisor
 
 
+def check_even(side_px: int) -> None:
+    """Raises: ConfigError; H.264 of the usual 4:2:0 kind has even sides."""
+    if side_px % 2:
+        raise ConfigError("give an even number")
+
+
 @dataclass(frozen=True, slots=True)
 class VideoSettings:
     """`[stream.video]`: what a local source encodes; sources that pass through ignore it."""
 
-    width: int = field(default=1280, metadata={"min": 16, "max": 8192})
-    height: int = field(default=720, metadata={"min": 16, "max": 8192})
+    width: int = field(default=1280, metadata={"min": 64, "max": 4096, "check": check_even})
+    height: int = field(default=720, metadata={"min": 64, "max": 4096, "check": check_even})
     fps: int = field(default=30, metadata={"min": 1, "max": 240})
     bitrate_bps: int = field(
         default=2_000_000,

@@ -158,7 +158,7 @@ def _counters(page: Page, context: Context) -> None:
     for (name, labels), count in sorted(context.counters.values.items()):
         by_name.setdefault(_counter_name(name), []).append((dict(labels), count))
     for name, samples in by_name.items():
-        family = page.family("counter", name, "Counted by a service")
+        family = page.family("counter", name, name.removeprefix("porthole_").replace("_", " "))
         for sample, count in samples:
             family.add(count, **sample)
 

@@ -78,8 +78,9 @@ class Hls:
 
     def reload(self, settings: Settings, streams: tuple[StreamSettings, ...]) -> list[str]:
         """Playlists that run keep their settings, which players rely on; new ones get these."""
+        changed = settings != self.settings
         self.settings = settings
-        return []
+        return ["hls (of streams being watched)"] if changed and self.feeds else []
 
     # -- requests ------------------------------------------------------------------------------
 
