@@ -29,6 +29,7 @@ from appliance.services.hls.tokens import Tokens
 from appliance.services.hls.viewers import Asker, Viewers
 
 PLAYLIST_SUFFIX = ".m3u8"
+TS_SUFFIX = ".ts"  # before it, for players that cannot be given a query
 FOLDER_SUFFIX = ".hls"
 COOKIE = "porthole_hls"
 TOKEN_FIELD = "t"
@@ -85,8 +86,10 @@ class Hls:
     # -- requests ------------------------------------------------------------------------------
 
     async def _get_multivariant(self, request: Request) -> web.StreamResponse:
-        name = stream_name(request.path[1 : -len(PLAYLIST_SUFFIX)])
-        form = FORMS[self._asked_format(request)]
+        path = request.path[1 : -len(PLAYLIST_SUFFIX)]
+        asks_ts = path.endswith(TS_SUFFIX)  # no stream is called so (hub/names.py)
+        name = stream_name(path.removesuffix(TS_SUFFIX))
+        form = FORMS[HlsFormat.TS if asks_ts else self._asked_format(request)]
         token, fresh = await self._admit(request, name)
         feed = self._find_feed(name, form)
         if not await self._wait_ready(feed):

@@ -556,3 +556,11 @@ async def test_crowd_that_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
         refused = [reply for reply in replies if "too many viewers" in reply.text]
         assert len(refused) == 5
         assert all(reply.status == 503 for reply in replies)
+
+
+async def test_players_that_ask_for_ts_in_the_name_get_it() -> None:
+    async with hls_site() as site, published(site):
+        reply = await site.get("/live/camera.ts.m3u8")
+        assert "\ncamera.hls/ts.m3u8\n" in reply.text
+        assert lint_media((await site.get(TS)).text) == []
+        assert (await site.get("/live/camera.ts.ts.m3u8")).status == 400
