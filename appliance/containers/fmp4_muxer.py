@@ -13,6 +13,7 @@ video track neither holds back audio nor fills memory.
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -58,7 +59,7 @@ def carried_tracks(tracks: Sequence[Track]) -> tuple[Track, ...]:
     return tuple(chosen)
 
 
-class _Lane:
+class _Lane(ABC):
     """One track's units that no chunk holds yet; the newest waits for its successor.
 
     Only lists grow per unit; stamps become ticks when a chunk is made.
@@ -107,15 +108,15 @@ class _Lane:
         self._taken_ticks = starts[-2]
         return self._run(units, starts, [end - start for start, end in pairwise(starts)])
 
+    @abstractmethod
     def _starts(self) -> list[int]:
         """When each unit starts, growing."""
-        raise NotImplementedError
 
     def _usual_ticks(self, unit: AccessUnit) -> int:
         return self.step_ticks
 
-    def _run(self, units: list[AccessUnit], starts: list[int], durations: list[int]) -> Run:
-        raise NotImplementedError
+    @abstractmethod
+    def _run(self, units: list[AccessUnit], starts: list[int], durations: list[int]) -> Run: ...
 
 
 class _VideoLane(_Lane):

@@ -5,6 +5,8 @@ H.264 as ISO/IEC 13818-1 §2.14, HEVC §2.17, AAC in ADTS, Opus behind control h
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from appliance.containers.mpegts import (
     STAMP_MASK,
     ElementaryStream,
@@ -71,7 +73,7 @@ class VideoLane:
         self.writer.write(out, b"".join(pieces), adaptation)
 
 
-class AudioLane:
+class AudioLane(ABC):
     """Frames gather until they are flushed as one PES packet, which has the first one's stamp."""
 
     __slots__ = ("_count", "_next_us", "_pieces", "_size_bytes", "first_us", "stream", "writer")
@@ -106,13 +108,13 @@ class AudioLane:
         self._count += 1
         self._next_us = self.first_us + self._gathered_us(unit)
 
+    @abstractmethod
     def _framing(self, unit: AccessUnit) -> bytes | None:
         """What goes before the frame, None if it cannot be carried and is left out."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _gathered_us(self, newest: AccessUnit) -> int:
         """How long everything gathered plays."""
-        raise NotImplementedError
 
     def flush(self, out: list[bytes], adaptation: bytes) -> int:
         """Write what is gathered, if anything; returns when it ends."""

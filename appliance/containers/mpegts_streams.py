@@ -6,6 +6,8 @@ of video is taken for one access unit, as all live encoders make it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from appliance.containers.mpegts import (
     CLOCK_HZ,
     DESCRIPTOR_REGISTRATION,
@@ -40,7 +42,7 @@ UNSUPPORTED: dict[int, str] = {
 }
 
 
-class StreamReader:
+class StreamReader(ABC):
     """One PID. track: None until the stream has told its configuration."""
 
     MAX_PES_BYTES = MAX_AUDIO_PES_BYTES
@@ -50,9 +52,9 @@ class StreamReader:
         self.track: Track | None = None
         self._clock = clock  # shared by the program's streams, whose stamps wrap together
 
+    @abstractmethod
     def read(self, pes: Pes) -> list[AccessUnit]:
         """The units of a PES packet, whose payload now belongs to them. Raises: PeerError."""
-        raise NotImplementedError
 
     def _set_config(self, config: CodecConfig) -> Track:
         """A new Track only if the configuration differs in value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -67,7 +68,7 @@ def skip_vui_picture_fields(bits: BitReader) -> None:
         bits.ue()  # chroma_sample_loc_type_bottom_field
 
 
-class InBandSets(Generic[C]):
+class InBandSets(ABC, Generic[C]):
     """Gathers in-band parameter sets; the codec says how they make a configuration.
 
     config: the newest complete configuration, if any.
@@ -110,13 +111,13 @@ class InBandSets(Generic[C]):
     def _hold(self, vps: tuple[bytes, ...], sps: tuple[bytes, ...], pps: tuple[bytes, ...]) -> None:
         self._vps, self._sps, self._pps = vps, sps, {self._pps_id(nal): nal for nal in pps}
 
-    def _check_sps(self, nal: bytes) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _check_sps(self, nal: bytes) -> None: ...
 
-    def _pps_id(self, nal: Buffer) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _pps_id(self, nal: Buffer) -> int: ...
 
+    @abstractmethod
     def _make(
         self, vps: tuple[bytes, ...], sps: tuple[bytes, ...], pps: tuple[bytes, ...]
-    ) -> C | None:
-        raise NotImplementedError
+    ) -> C | None: ...
