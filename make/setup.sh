@@ -22,7 +22,7 @@ esac
 # What the tests call: encoders and players, a browser, a web server, systemd's verifier, and what
 # opens and looks into the ARM packages.
 test_packages="ffmpeg chromium chromium-driver gstreamer1.0-tools gstreamer1.0-plugins-base
-    gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav nginx-light libnginx-mod-rtmp imagemagick
+    gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav nginx-light imagemagick
     systemd zstd fakeroot procps iproute2"
 bench_packages="libnginx-mod-rtmp" # the peer that the figures are compared with
 
