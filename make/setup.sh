@@ -24,7 +24,7 @@ esac
 test_packages="ffmpeg chromium chromium-driver gstreamer1.0-tools gstreamer1.0-plugins-base
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav nginx-light imagemagick
     systemd zstd fakeroot procps iproute2"
-bench_packages="libnginx-mod-rtmp" # the peer that the figures are compared with
+bench_packages="libnginx-mod-rtmp gcc libc6-dev" # the peers that figures are compared with
 
 # -- telling ---------------------------------------------------------------------------------------
 

@@ -52,3 +52,10 @@ def test_document_toml_examples_pass_the_check(document: Path, tmp_path: Path) -
         command = [sys.executable, "-m", "appliance", "check", "-c", file]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def test_benchmarks_lists_every_bench() -> None:
+    text = (ROOT / "docs/benchmarks.md").read_text()
+    for script in ROOT.glob("bench/*.py"):
+        if "__main__" in script.read_text():
+            assert f"`bench/{script.name}`" in text
