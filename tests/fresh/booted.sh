@@ -15,7 +15,9 @@ print(u.urlopen(u.Request(sys.argv[1], headers={"Authorization": "Bearer " + sys
 
 until journalctl -b -u porthole | grep -q 'listening on'; do sleep 0.2; done
 python3 /root/watch.py $base
-get healthz | tee /dev/stderr | grep -q '"status":"ok"'
+health=$(get healthz)
+echo "$health"
+[[ $health == *'"status":"ok"'* ]]
 key=$(porthole user add ops --allow api 2>/dev/null)
 get api/v1/versions "$key"
 [ "$(stat -c '%U %a' /var/lib/porthole /var/lib/porthole/accounts.json | xargs)" = \
