@@ -76,7 +76,7 @@ def die_with_parent(parent: int) -> None:
 
 def step_back(nice: int) -> None:
     """When the machine is short of something, the server shall live: it can start us again."""
-    if nice:
+    with contextlib.suppress(OSError):  # a sandbox may forbid it; the pictures matter more
         os.nice(nice)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # pictures of a home do not belong on disk
     with contextlib.suppress(OSError):
