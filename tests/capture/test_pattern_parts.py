@@ -7,8 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from appliance.capture.pattern.canvas import Canvas, Colour, rgb
-from appliance.capture.pattern.font import (
+from appliance.capture.pattern.testcard import Caption, TestCard
+from appliance.capture.pattern.tone import BEEP_US, Tone
+from appliance.capture.picture.canvas import Canvas, Colour, rgb
+from appliance.capture.picture.font import (
     ADVANCE_CELLS,
     CELLS_HIGH,
     CELLS_WIDE,
@@ -17,8 +19,6 @@ from appliance.capture.pattern.font import (
     glyph_luma,
     text_luma,
 )
-from appliance.capture.pattern.testcard import Caption, TestCard
-from appliance.capture.pattern.tone import BEEP_US, Tone
 
 CAPTION = Caption("front-door", "live/camera", "figures")
 # ITU-R BT.709 75 % bars in 8 bits, as test generators have them

@@ -1,1 +1,1 @@
-"""What the test pattern looks and sounds like: canvas, font, test card, tone."""
+"""What the test pattern looks and sounds like: test card, tone."""

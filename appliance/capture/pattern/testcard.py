@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from time import localtime, strftime
 
-from appliance.capture.pattern.canvas import Canvas, Colour, even, rgb
-from appliance.capture.pattern.font import CAP_CELLS, text_luma, text_width_px
 from appliance.capture.pattern.tone import BEEP_US
+from appliance.capture.picture.canvas import Canvas, Colour, even, rgb
+from appliance.capture.picture.font import CAP_CELLS, text_luma, text_width_px
 
 NIGHT = rgb(20, 22, 26)
 PANEL = rgb(28, 28, 28)

@@ -20,9 +20,9 @@ from appliance.capture.encoders.h264 import BT709, LIMITED_RANGE, H264Encoder
 from appliance.capture.fault import SourceFault
 from appliance.capture.options import Options
 from appliance.capture.outlet import Sink
-from appliance.capture.pattern.canvas import Canvas, Plane
 from appliance.capture.pattern.testcard import Caption, TestCard
 from appliance.capture.pattern.tone import Tone
+from appliance.capture.picture.canvas import Canvas, Plane
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
 from appliance.wire.pipe.messages import Reason

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from appliance.capture.pattern.font import text_luma
+from appliance.capture.picture.font import text_luma
 
 
 @dataclass(frozen=True, slots=True)
