@@ -42,11 +42,15 @@ class CodecConfig(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One elementary stream; new parameter sets make a new Track with the same id (`is not`)."""
+    """One elementary stream; new parameter sets make a new Track with the same id (`is not`).
+
+    rotation_deg: how far a viewer must turn the picture clockwise: 0, 90, 180 or 270.
+    """
 
     id: int
     config: CodecConfig
     clock_rate_hz: int = 90_000
+    rotation_deg: int = 0
 
     @property
     def kind(self) -> Kind:

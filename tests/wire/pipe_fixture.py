@@ -10,7 +10,15 @@ from appliance.media.opus import OpusConfig
 from appliance.media.track import Codec, Track
 from appliance.media.unit import AccessUnit
 from appliance.wire.pipe.connection import Pipe, Role
-from appliance.wire.pipe.messages import Event, Fault, Health, Reason
+from appliance.wire.pipe.messages import (
+    Answer,
+    Event,
+    Fault,
+    Health,
+    Picture,
+    Reason,
+    State,
+)
 
 H264 = H264Config(
     (bytes.fromhex("6764001facb402802dd350101014000003000400000300f23c60ca80"),),
@@ -50,6 +58,10 @@ REPORTS: list[Event] = [
     video_unit(),
     audio_unit(),
     Health(dropped_frames=3, late_us=4_000, rss_bytes=50 << 20),
+    State({"device": "/dev/video0", "controls": {"gain": {"min": 0.5}}, "sound": None}),
+    Answer(3, "gain = 9: give 1 to 8"),
+    Picture(4, 5_000_000, 1280, 720, b"\xff\xd8\xff\xd9"),
+    Picture(5, error="there is no picture yet"),
     (VIDEO,),
     video_unit(2_000_000, key=False, reorder_us=-40_000),
     Fault(Reason.SOURCE_MISSING, "/clip.mp4 does not exist: put the file there"),

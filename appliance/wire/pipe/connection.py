@@ -1,14 +1,17 @@
 """Either end of the pipe, sans-IO.
 
 Theory of operation: each direction begins with HELLO. After it the worker may send TRACKS, UNIT,
-HEALTH and FAULT, the appliance KEYFRAME and BITRATE; anything else is a fault of the peer, after
-which the pipe is useless: the appliance kills the worker, the worker exits. Units refer to the
-tracks of the newest TRACKS frame. At most one incomplete frame is held.
+HEALTH, STATE, ANSWER, PICTURE and FAULT, the appliance KEYFRAME, BITRATE, CHANGE, REQUEST_PICTURE
+and RECOVER; anything else is a fault of the peer, after which the pipe is useless: the appliance
+kills the worker, the worker exits. Units refer to the tracks of the newest TRACKS frame. At most
+one incomplete frame is held.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import Enum
+from typing import Any
 
 from appliance.errors import MisuseError, PeerError
 from appliance.media.bits import Reader
@@ -16,7 +19,19 @@ from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
 from appliance.wire.pipe import frames
 from appliance.wire.pipe.frames import LENGTH_BYTES, MAX_FRAME_BYTES, Type
-from appliance.wire.pipe.messages import Event, Fault, Health, RequestKeyframe, SetBitrate
+from appliance.wire.pipe.messages import (
+    Answer,
+    Change,
+    Event,
+    Fault,
+    Health,
+    Picture,
+    Recover,
+    RequestKeyframe,
+    RequestPicture,
+    SetBitrate,
+    State,
+)
 
 
 class Role(Enum):
@@ -25,8 +40,12 @@ class Role(Enum):
 
 
 FROM = {
-    Role.WORKER: frozenset({Type.TRACKS, Type.UNIT, Type.HEALTH, Type.FAULT}),
-    Role.APPLIANCE: frozenset({Type.KEYFRAME, Type.BITRATE}),
+    Role.WORKER: frozenset(
+        {Type.TRACKS, Type.UNIT, Type.HEALTH, Type.STATE, Type.ANSWER, Type.PICTURE, Type.FAULT}
+    ),
+    Role.APPLIANCE: frozenset(
+        {Type.KEYFRAME, Type.BITRATE, Type.CHANGE, Type.REQUEST_PICTURE, Type.RECOVER}
+    ),
 }
 PEER = {Role.WORKER: Role.APPLIANCE, Role.APPLIANCE: Role.WORKER}
 
@@ -118,14 +137,33 @@ class Pipe:
                 tracks = frames.decode_tracks(reader)
                 self._tracks = {track.id: track for track in tracks}
                 return tracks
-            case Type.HEALTH:
-                return frames.decode_health(reader)
-            case Type.FAULT:
-                return frames.decode_fault(reader)
-            case Type.BITRATE:
-                return frames.decode_bitrate(reader)
-            case _:
+            case Type.KEYFRAME:
                 return RequestKeyframe()
+        return _DECODERS[kind](reader)
+
+
+_DECODERS: Mapping[Type, Callable[[Reader], Event]] = {
+    Type.HEALTH: frames.decode_health,
+    Type.STATE: frames.decode_state,
+    Type.ANSWER: frames.decode_answer,
+    Type.PICTURE: frames.decode_picture,
+    Type.FAULT: frames.decode_fault,
+    Type.BITRATE: frames.decode_bitrate,
+    Type.CHANGE: frames.decode_change,
+    Type.REQUEST_PICTURE: frames.decode_request_picture,
+    Type.RECOVER: frames.decode_recover,
+}
+_ENCODERS: Mapping[type[Any], tuple[Type, Callable[[Any], bytes]]] = {
+    Health: (Type.HEALTH, frames.encode_health),
+    State: (Type.STATE, frames.encode_state),
+    Answer: (Type.ANSWER, frames.encode_answer),
+    Picture: (Type.PICTURE, frames.encode_picture),
+    Fault: (Type.FAULT, frames.encode_fault),
+    SetBitrate: (Type.BITRATE, frames.encode_bitrate),
+    Change: (Type.CHANGE, frames.encode_change),
+    RequestPicture: (Type.REQUEST_PICTURE, frames.encode_request_picture),
+    Recover: (Type.RECOVER, frames.encode_recover),
+}
 
 
 def _encode(event: Event) -> tuple[Type, bytes]:
@@ -134,11 +172,7 @@ def _encode(event: Event) -> tuple[Type, bytes]:
             return Type.UNIT, frames.encode_unit(event)
         case tuple():
             return Type.TRACKS, frames.encode_tracks(event)
-        case Health():
-            return Type.HEALTH, frames.encode_health(event)
-        case Fault():
-            return Type.FAULT, frames.encode_fault(event)
-        case SetBitrate():
-            return Type.BITRATE, frames.encode_bitrate(event)
         case RequestKeyframe():
             return Type.KEYFRAME, frames.frame(Type.KEYFRAME)
+    kind, encode = _ENCODERS[type(event)]
+    return kind, encode(event)

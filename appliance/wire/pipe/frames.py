@@ -6,8 +6,10 @@ Not a public protocol: both ends are of one version, which `Hello` proves.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from typing import Any
 
 from appliance.errors import MisuseError, PeerError
 from appliance.media.aac import AacConfig
@@ -18,9 +20,22 @@ from appliance.media.h265 import H265Config
 from appliance.media.opus import OpusConfig
 from appliance.media.track import Codec, CodecConfig, Kind, Track
 from appliance.media.unit import AccessUnit
-from appliance.wire.pipe.messages import Fault, Health, Reason, SetBitrate, Tracks
+from appliance.wire.pipe.messages import (
+    Answer,
+    Change,
+    Fault,
+    Health,
+    Picture,
+    Reason,
+    Recover,
+    RequestPicture,
+    Rung,
+    SetBitrate,
+    State,
+    Tracks,
+)
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"PORTHOLE"
 LENGTH_BYTES = 4
 
@@ -30,6 +45,9 @@ MAX_FRAME_BYTES = MAX_UNIT_BYTES + (64 << 10)  # a unit and its head
 MAX_TRACKS = 8
 MAX_CONFIG_BYTES = 80 << 10  # media/sps.py lets parameter sets be 64 KiB
 MAX_FAULT_BYTES = 1024
+MAX_DOCUMENT_BYTES = 64 << 10
+MAX_PICTURE_BYTES = 4 << 20
+ROTATIONS_DEG = frozenset({0, 90, 180, 270})
 MAX_TIME_US = 1 << 62
 MAX_BITRATE_BPS = 1_000_000_000
 
@@ -42,8 +60,14 @@ class Type(IntEnum):
     UNIT = 0x11
     HEALTH = 0x12
     FAULT = 0x13
+    STATE = 0x14
+    ANSWER = 0x15
+    PICTURE = 0x16
     KEYFRAME = 0x20
     BITRATE = 0x21
+    CHANGE = 0x22
+    REQUEST_PICTURE = 0x23
+    RECOVER = 0x24
 
 
 KEY = 0x01
@@ -123,6 +147,7 @@ def encode_tracks(tracks: Tracks) -> bytes:
             bytes((track.id, len(name))),
             name,
             track.clock_rate_hz.to_bytes(4, "big"),
+            track.rotation_deg.to_bytes(2, "big"),
             len(config).to_bytes(4, "big"),
             config,
         ]
@@ -143,6 +168,7 @@ def _decode_track(reader: Reader) -> Track:
     track_id = reader.u8()
     name = str(bytes(reader.take(reader.u8())), "ascii", "replace")
     clock_rate_hz = reader.u32()
+    rotation_deg = reader.u16()
     length = reader.u32()
     if length > MAX_CONFIG_BYTES:
         raise PeerError(f"a codec configuration of {length} bytes")
@@ -152,7 +178,9 @@ def _decode_track(reader: Reader) -> Track:
         raise PeerError("a track of an unknown codec")
     if not clock_rate_hz:
         raise PeerError("a track without a clock")
-    return Track(track_id, decode(data), clock_rate_hz)
+    if rotation_deg not in ROTATIONS_DEG:
+        raise PeerError(f"a picture turned by {rotation_deg} degrees")
+    return Track(track_id, decode(data), clock_rate_hz, rotation_deg)
 
 
 # -- access units ------------------------------------------------------------------------------
@@ -228,6 +256,119 @@ def decode_fault(reader: Reader) -> Fault:
         return Fault(Reason(word), text)
     except ValueError:
         raise PeerError("a fault of an unknown kind") from None
+
+
+def encode_state(state: State) -> bytes:
+    return frame(Type.STATE, _document(state.document))
+
+
+def decode_state(reader: Reader) -> State:
+    return State(_parse_document(reader))
+
+
+def encode_answer(answer: Answer) -> bytes:
+    text = answer.error.encode("utf-8", "replace")[:MAX_FAULT_BYTES]
+    return frame(Type.ANSWER, answer.serial.to_bytes(4, "big"), text)
+
+
+def decode_answer(reader: Reader) -> Answer:
+    return Answer(reader.u32(), _text(reader))
+
+
+def encode_picture(picture: Picture) -> bytes:
+    """Raises: MisuseError for a picture beyond MAX_PICTURE_BYTES."""
+    if len(picture.jpeg) > MAX_PICTURE_BYTES:
+        raise MisuseError(f"a picture of {len(picture.jpeg)} bytes")
+    body = picture.jpeg or picture.error.encode("utf-8", "replace")[:MAX_FAULT_BYTES]
+    head = b"".join(
+        (
+            picture.serial.to_bytes(4, "big"),
+            picture.time_us.to_bytes(8, "big"),
+            picture.width.to_bytes(2, "big"),
+            picture.height.to_bytes(2, "big"),
+            bytes((bool(picture.jpeg),)),
+        )
+    )
+    return frame(Type.PICTURE, head, body)
+
+
+def decode_picture(reader: Reader) -> Picture:
+    serial, time_us = reader.u32(), reader.u64()
+    width, height, there = reader.u16(), reader.u16(), reader.u8()
+    if time_us > MAX_TIME_US:
+        raise PeerError("a time beyond all clocks")
+    if not there:
+        return Picture(serial, error=_text(reader) or "there is no picture")
+    jpeg = bytes(reader.rest())
+    if len(jpeg) > MAX_PICTURE_BYTES or jpeg[:2] != b"\xff\xd8":
+        raise PeerError(f"a picture of {len(jpeg)} bytes that is no JPEG")
+    return Picture(serial, time_us, width, height, jpeg)
+
+
+def encode_change(change: Change) -> bytes:
+    return frame(Type.CHANGE, change.serial.to_bytes(4, "big"), _document(change.values))
+
+
+def decode_change(reader: Reader) -> Change:
+    return Change(reader.u32(), _parse_document(reader))
+
+
+def encode_request_picture(ask: RequestPicture) -> bytes:
+    return frame(
+        Type.REQUEST_PICTURE,
+        ask.serial.to_bytes(4, "big"),
+        ask.width.to_bytes(2, "big"),
+        bytes((ask.quality, ask.sub)),
+    )
+
+
+def decode_request_picture(reader: Reader) -> RequestPicture:
+    serial, width, quality, sub = reader.u32(), reader.u16(), reader.u8(), reader.u8()
+    if not 1 <= quality <= 100:
+        raise PeerError(f"a picture of quality {quality}")
+    return RequestPicture(serial, width, quality, bool(sub))
+
+
+def encode_recover(recover: Recover) -> bytes:
+    return frame(Type.RECOVER, bytes((recover.rung,)))
+
+
+def decode_recover(reader: Reader) -> Recover:
+    number = reader.u8()
+    try:
+        return Recover(Rung(number))
+    except ValueError:
+        raise PeerError(f"a rung {number} of no ladder") from None
+
+
+def _document(values: Mapping[str, Any]) -> bytes:
+    """Raises: MisuseError beyond MAX_DOCUMENT_BYTES."""
+    data = json.dumps(values, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise MisuseError(f"a document of {len(data)} bytes")
+    return data
+
+
+def _parse_document(reader: Reader) -> dict[str, Any]:
+    if reader.remaining > MAX_DOCUMENT_BYTES:
+        raise PeerError(f"a document of {reader.remaining} bytes")
+    try:
+        document = json.loads(bytes(reader.rest()), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise PeerError("a document that is not JSON") from None
+    if not isinstance(document, dict):
+        raise PeerError("a document that is no object")
+    return document
+
+
+def _refuse_constant(_: str) -> float:
+    raise ValueError("NaN and infinities are not JSON")
+
+
+def _text(reader: Reader) -> str:
+    if reader.remaining > MAX_FAULT_BYTES:
+        raise PeerError(f"a text of {reader.remaining} bytes")
+    return str(bytes(reader.rest()), "utf-8", "replace")
 
 
 def encode_bitrate(command: SetBitrate) -> bytes:
