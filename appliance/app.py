@@ -19,12 +19,14 @@ from appliance.hub.access import Access
 from appliance.hub.hub import Hub
 from appliance.hub.sessions import Sessions
 from appliance.hub.stats import Counters, Faults
+from appliance.net.address import is_loopback
 from appliance.net.http import HttpServer, Router
 from appliance.net.supervisor import Supervisor
 from appliance.services.contract import Context, Service
 
 log = logging.getLogger(__name__)
 
+ANY_HOSTS = frozenset({"[::]", "0.0.0.0"})  # noqa: S104 - how a listener calls all addresses
 SWEEP_S = 1.0
 STOP_DEADLINE_S = 8.0  # systemd kills after TimeoutStopSec=10
 
@@ -62,6 +64,7 @@ class App:
             await service.start()
             self.services[entry.name] = service
         await self.http.start()
+        self._publish_local_key()
         self.context.supervisor.keep("housekeeping", self._sweep)
         for url in self._urls():
             log.info("listening on %s", url)
@@ -75,12 +78,34 @@ class App:
         urls = []
         for scheme, address in plain + encrypted:
             host, _, port = address.rpartition(":")
-            if host in {"[::]", "0.0.0.0"}:
+            if host in ANY_HOSTS:
                 urls.append(f"{scheme}://localhost:{port}/")
                 urls.append(f"{scheme}://{socket.gethostname()}:{port}/")
             else:
                 urls.append(f"{scheme}://{address}/")
         return urls
+
+    def _publish_local_key(self) -> None:
+        """Lets `porthole camera` on this machine reach us; without it, a key is asked for."""
+        local_key, url = self.context.access.local_key, self._loopback_url()
+        if local_key is None or url is None:
+            return
+        try:
+            local_key.publish(url)
+        except OSError as error:
+            log.warning("commands on this machine need a key: %s", error)
+
+    def _loopback_url(self) -> str | None:
+        """By which this machine reaches us from a loopback address."""
+        plain = [("http", address) for address in self.http.addresses]
+        encrypted = [("https", address) for address in self.http.tls_addresses]
+        for scheme, address in plain + encrypted:
+            host, _, port = address.rpartition(":")
+            if host in ANY_HOSTS:
+                return f"{scheme}://localhost:{port}"
+            if is_loopback(host.strip("[]")):
+                return f"{scheme}://{address}"
+        return None
 
     async def run(self) -> None:
         await self._stopping.wait()
@@ -90,6 +115,8 @@ class App:
 
     async def close(self) -> None:
         """Says goodbye within the deadline; what is left then is dropped with the process."""
+        if self.context.access.local_key is not None:
+            self.context.access.local_key.withdraw()
         try:
             async with asyncio.timeout(STOP_DEADLINE_S):
                 for service in reversed(self.services.values()):

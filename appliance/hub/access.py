@@ -5,6 +5,9 @@ nearby addresses). Everybody else needs an account. A key is looked up by its SH
 a microsecond. A password costs scrypt once, in a thread; then it is remembered for a while, and
 simultaneous requests with the same password share one computation. Wrong passwords slow their
 source down; a right key is never slowed down, so guesses cannot lock its owner out.
+
+Besides the accounts there is the running device's own key for commands on the same machine
+(`local_key`), which is good for the action `api` alone.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from appliance.hub.accounts import MAX_PASSWORD_BYTES, Account, Accounts, Action
 from appliance.hub.addresses import is_lan, source_of
 from appliance.hub.attempts import Attempts
 from appliance.hub.clock import SYSTEM_CLOCK, Clock
+from appliance.hub.local_key import NAME, LocalKey
 
 __all__ = ["Access", "Action", "AuthSettings", "Credentials", "Policy"]
 
@@ -83,6 +87,7 @@ class Access:
         """Raises: ConfigError if the file of accounts cannot be read."""
         self.settings = settings or AuthSettings()
         self.accounts = None if state_dir is None else Accounts(state_dir)
+        self.local_key = None if state_dir is None else LocalKey(state_dir)
         self.attempts = Attempts(clock)
         self.on_refusal: Callable[[str, str], None] = _ignore  # (what was wrong, peer's address)
         self._clock = clock
@@ -137,6 +142,8 @@ class Access:
             return ""
         if not credentials:
             raise AuthError(f"a key is needed to {_VERBS[action]}")
+        if action is Action.API and self._is_local(credentials, peer_ip):
+            return NAME
         self._notice_changes()
         account = self._find_key(credentials) or await self._find_user(credentials, peer_ip)
         if account is None:
@@ -171,6 +178,9 @@ class Access:
     def _is_free(self, action: Action, peer_ip: str) -> bool:
         policy: Policy = getattr(self.settings, action.value)
         return policy == Policy.OPEN or (policy == Policy.LAN and is_lan(peer_ip))
+
+    def _is_local(self, credentials: Credentials, peer_ip: str) -> bool:
+        return self.local_key is not None and self.local_key.matches(credentials.key, peer_ip)
 
     def _notice_changes(self) -> None:
         """`porthole user` in another process takes effect within a second."""

@@ -222,7 +222,7 @@ class Accounts:
         """Replaces the file. Raises: ConfigError if the directory cannot be written."""
         document = {"version": 1, "accounts": [_account_to_record(item) for item in accounts]}
         try:
-            _replace_file(self.path, json.dumps(document, indent=1).encode() + b"\n")
+            replace_file(self.path, json.dumps(document, indent=1).encode() + b"\n")
         except OSError as error:
             raise ConfigError(f"{self.path}: {error.strerror}") from error
 
@@ -271,7 +271,7 @@ class Accounts:
             os.close(descriptor)
 
 
-def _replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
     """Atomic and durable; the new file is never readable by others, not even for a moment."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
