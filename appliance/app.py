@@ -46,6 +46,7 @@ class App:
             supervisor=Supervisor(),
             device_name=config.device.name,
             streams=config.streams,
+            state_dir=access.state_dir,
         )
         access.on_refusal = self._count_refusal
         self.http = HttpServer(self.context.router, config.http, on_fault=self.context.faults.count)

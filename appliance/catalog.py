@@ -22,7 +22,11 @@ class Entry:
 
 
 CATALOG = (
-    Entry("camera", "appliance.services.camera", schemes=("pattern", "file", "av")),
+    Entry(
+        "camera",
+        "appliance.services.camera",
+        schemes=("pattern", "v4l2", "picamera2", "camera", "file", "av"),
+    ),
     Entry("hls", "appliance.services.hls"),
     Entry("web", "appliance.services.web"),
     Entry("api", "appliance.services.api"),

@@ -87,6 +87,11 @@ def item_of(hint: Any) -> Any:
     return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
 
 
+def is_free(hint: Any) -> bool:
+    """Whether it is a table with keys that are not ours."""
+    return typing.get_origin(hint) is Mapping
+
+
 def is_table(hint: Any) -> bool:
     return dataclasses.is_dataclass(hint)
 
@@ -162,10 +167,26 @@ class Builder:
             return self.table(hint, raw, path)
         if (item := item_of(hint)) is not None:
             return self._items(key, item, _split(raw), path)
+        if is_free(hint):
+            return self._free(raw, path)
         value = _scalar(key, hint, raw)
         if "check" in key.field.metadata:
             key.field.metadata["check"](value)
         return value
+
+    def _free(self, raw: Any, path: Path) -> Mapping[str, Any]:
+        """A table whose keys are not ours: a camera's controls, by the camera's own names."""
+        if not isinstance(raw, Mapping):
+            raise ConfigError("must be a table of names and values")
+        if len(raw) > MAX_ITEMS:
+            raise ConfigError(f"has {len(raw)} keys, at most {MAX_ITEMS} are possible")
+        values = {}
+        for name, value in raw.items():
+            try:
+                values[_string(name)] = _plain_value(value)
+            except ConfigError as error:
+                self._report((*path, name), f"{dotted((*path, _plain(name)))}: {error}")
+        return types.MappingProxyType(values)
 
     def _items(self, key: Key, item: Any, raw: Any, path: Path) -> tuple[Any, ...]:
         if not isinstance(raw, list):
@@ -196,6 +217,17 @@ def _scalar(key: Key, hint: Any, raw: Any) -> Any:
     if "choices" in key.field.metadata:
         return _chosen(text, key.field.metadata["choices"])
     return hint(text) if hint is not str else text
+
+
+def _plain_value(raw: Any) -> Any:
+    """A number, a boolean, a string, or an array of numbers."""
+    if isinstance(raw, str):
+        return _string(raw)
+    if isinstance(raw, list) and 0 < len(raw) <= MAX_ITEMS:
+        return tuple(_plain_value(item) for item in raw if not isinstance(item, list))
+    if isinstance(raw, bool | int) or (isinstance(raw, float) and math.isfinite(raw)):
+        return raw
+    raise ConfigError("must be a number, true, false, a string or an array of numbers")
 
 
 def _quantity(key: Key, unit: Unit, raw: Any) -> int:

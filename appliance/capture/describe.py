@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from typing import Any
 
 from appliance.capture.clock import monotonic_us
 from appliance.capture.commands import Commands
@@ -11,6 +13,7 @@ from appliance.capture.options import Options
 from appliance.capture.sources import open_source
 from appliance.media.track import Kind, Track
 from appliance.media.unit import AccessUnit
+from appliance.wire.pipe.messages import Picture
 
 HEAD = f"{'track':>5} {'codec':5} {'dts s':>10} {'pts-dts ms':>10} {'late ms':>8} {'bytes':>8}  "
 
@@ -49,6 +52,15 @@ class Table:
         self._dropped_frames += count
         if count:
             _print(f"{count} pictures dropped, {self._dropped_frames} in all")
+
+    def state(self, document: dict[str, Any]) -> None:
+        _print(f"state: {json.dumps(document)}")
+
+    def answer(self, serial: int, error: str = "") -> None:
+        _print(f"change {serial}: {error or 'done'}")
+
+    def picture(self, picture: Picture) -> None:
+        _print(f"picture {picture.serial}: {picture.error or f'{len(picture.jpeg)} bytes'}")
 
 
 def describe(source: str, options_json: str, seconds: float) -> int:

@@ -12,3 +12,7 @@ class SourceFault(ApplianceError):
     def __init__(self, reason: Reason, text: str) -> None:
         super().__init__(text)
         self.reason = reason
+
+
+class ChangeRefused(ApplianceError):
+    """A change that cannot be taken over; one sentence that says what is allowed."""

@@ -8,15 +8,16 @@ clock, not here.
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from appliance.capture.clock import monotonic_us
 from appliance.media.track import Kind, Track
 from appliance.media.unit import AccessUnit
 from appliance.wire.pipe.connection import Pipe, Role
-from appliance.wire.pipe.frames import MAX_UNIT_BYTES
-from appliance.wire.pipe.messages import Event, Fault, Health
+from appliance.wire.pipe.frames import MAX_PICTURE_BYTES, MAX_UNIT_BYTES
+from appliance.wire.pipe.messages import Answer, Event, Fault, Health, Picture, State
 
 HEALTH_INTERVAL_US = 5_000_000
 HOLD_US = 40_000  # sound older than this goes without a picture
@@ -24,7 +25,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Sink(Protocol):
-    """Where a source puts what it makes."""
+    """Where a source puts what it makes; of several threads at once, if it has them."""
 
     def describe(self, tracks: tuple[Track, ...]) -> None:
         """All tracks of what follows; again whenever one of them changes."""
@@ -34,6 +35,18 @@ class Sink(Protocol):
 
     def drop(self, count: int) -> None:
         """Count pictures that were left out."""
+        ...
+
+    def state(self, document: dict[str, Any]) -> None:
+        """What the camera is and does now."""
+        ...
+
+    def answer(self, serial: int, error: str = "") -> None:
+        """To a change: done, or why not."""
+        ...
+
+    def picture(self, picture: Picture) -> None:
+        """To a request for one."""
         ...
 
 
@@ -47,6 +60,7 @@ class Outlet:
         self._health_us = monotonic_us()
         self._has_video = False
         self._held_us: int | None = None  # since when something waits to be written
+        self._lock = threading.Lock()  # sound and picture may come from two threads
         self._flush()
 
     def describe(self, tracks: tuple[Track, ...]) -> None:
@@ -54,6 +68,10 @@ class Outlet:
         self._send(tracks)
 
     def write(self, unit: AccessUnit) -> None:
+        with self._lock:
+            self._write(unit)
+
+    def _write(self, unit: AccessUnit) -> None:
         if unit.size_bytes > MAX_UNIT_BYTES:
             self.drop(1)
             return
@@ -72,12 +90,24 @@ class Outlet:
     def drop(self, count: int) -> None:
         self._dropped_frames += count
 
+    def state(self, document: dict[str, Any]) -> None:
+        self._send(State(document))
+
+    def answer(self, serial: int, error: str = "") -> None:
+        self._send(Answer(serial, error))
+
+    def picture(self, picture: Picture) -> None:
+        if len(picture.jpeg) > MAX_PICTURE_BYTES:
+            picture = Picture(picture.serial, error="the picture is too large: ask for less width")
+        self._send(picture)
+
     def fault(self, fault: Fault) -> None:
         self._send(fault)
 
     def _send(self, event: Event) -> None:
-        self._pipe.send(event)
-        self._flush()
+        with self._lock:
+            self._pipe.send(event)
+            self._flush()
 
     def _flush(self) -> None:
         self._held_us = None

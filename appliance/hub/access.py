@@ -86,6 +86,7 @@ class Access:
     ) -> None:
         """Raises: ConfigError if the file of accounts cannot be read."""
         self.settings = settings or AuthSettings()
+        self.state_dir = state_dir
         self.accounts = None if state_dir is None else Accounts(state_dir)
         self.local_key = None if state_dir is None else LocalKey(state_dir)
         self.attempts = Attempts(clock)

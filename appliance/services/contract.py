@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from appliance.errors import ConfigError
 from appliance.hub.access import Access, Credentials
+from appliance.hub.cameras import Cameras
 from appliance.hub.hub import Hub
 from appliance.hub.sessions import Sessions
 from appliance.hub.stats import Counters, Faults
@@ -20,9 +23,20 @@ def check_even(side_px: int) -> None:
         raise ConfigError("give an even number")
 
 
+def check_rotation(degrees: int) -> None:
+    """Raises: ConfigError."""
+    if degrees not in {0, 90, 180, 270}:
+        raise ConfigError("give 0, 90, 180 or 270")
+
+
 @dataclass(frozen=True, slots=True)
 class VideoSettings:
-    """`[stream.video]`: what a local source encodes; sources that pass through ignore it."""
+    """`[stream.video]`: what a local source encodes; sources that pass through ignore it.
+
+    rotation: degrees clockwise by which the picture must be turned to stand upright; rotate: how
+    90 and 270 are done, by telling viewers (flag) or by turning the pixels (picture).
+    threads: of a software encoder, 0 lets it choose; adapt: let it step down when it is too slow.
+    """
 
     width: int = field(default=1280, metadata={"min": 64, "max": 4096, "check": check_even})
     height: int = field(default=720, metadata={"min": 64, "max": 4096, "check": check_even})
@@ -35,22 +49,79 @@ class VideoSettings:
         default=2_000_000,
         metadata={"key": "keyframe", "unit": "duration", "min": 100_000, "max": 60_000_000},
     )
-    encoder: str = "auto"
+    encoder: str = field(
+        default="auto", metadata={"choices": ("auto", "camera", "h264_v4l2m2m", "libx264")}
+    )
+    rotation: int = field(default=0, metadata={"max": 270, "check": check_rotation})
+    rotate: str = field(default="flag", metadata={"choices": ("flag", "picture")})
+    threads: int = field(default=0, metadata={"max": 16})
+    adapt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class AudioSettings:
-    """`[stream.audio]`"""
+    """`[stream.audio]`. device: "auto", "none", or an ALSA name such as "hw:1,0"."""
 
     device: str = "auto"
+    channels: int = field(default=1, metadata={"min": 1, "max": 2})
     bitrate_bps: int = field(
         default=64_000, metadata={"key": "bitrate", "unit": "bps", "min": 6_000, "max": 512_000}
     )
 
 
 @dataclass(frozen=True, slots=True)
+class OverlaySettings:
+    """`[stream.overlay]`. name: written before the clock; clock: a strftime(3) format."""
+
+    enabled: bool = False
+    name: str = ""
+    clock: str = "%Y-%m-%d %H:%M:%S"
+    text: str = ""
+    position: str = field(
+        default="top-left",
+        metadata={
+            "choices": ("top-left", "top", "top-right", "bottom-left", "bottom", "bottom-right")
+        },
+    )
+    size_percent: float = field(default=4.0, metadata={"key": "size", "min": 1, "max": 20})
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSettings:
+    """One `[[stream.mask]]`: a rectangle that nobody ever sees, in fractions of the sensor's
+    picture before any turning."""
+
+    x: float = field(default=0.0, metadata={"max": 1})
+    y: float = field(default=0.0, metadata={"max": 1})
+    width: float = field(default=0.0, metadata={"max": 1})
+    height: float = field(default=0.0, metadata={"max": 1})
+
+
+@dataclass(frozen=True, slots=True)
+class PresetSettings:
+    """One `[[stream.preset]]`: settings taken together, by hand or in its hours.
+
+    fps, bitrate: 0 leaves them as they are.
+    """
+
+    name: str
+    hours: tuple[str, ...] = ()
+    fps: int = field(default=0, metadata={"max": 240})
+    bitrate_bps: int = field(
+        default=0, metadata={"key": "bitrate", "unit": "bps", "max": 200_000_000}
+    )
+    controls: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """One `[[stream]]`. source is a URL whose scheme names the service that fetches it."""
+    """One `[[stream]]`. source is a URL whose scheme names the service that fetches it.
+
+    slate: keep viewers with a still picture while the camera is off or lost.
+    hours: when it captures, such as "07:00-22:00"; empty is always.
+    led: lit while the sensor may be on: a name under /sys/class/leds, or "gpio:17".
+    controls: of the camera, by its own names.
+    """
 
     name: str
     source: str = ""
@@ -63,8 +134,15 @@ class StreamSettings:
     max_age_us: int = field(
         default=10_000_000, metadata={"key": "max_age", "unit": "duration", "min": 1_000_000}
     )
+    slate: bool = True
+    hours: tuple[str, ...] = ()
+    led: str = ""
     video: VideoSettings = field(default_factory=VideoSettings)
     audio: AudioSettings = field(default_factory=AudioSettings)
+    overlay: OverlaySettings = field(default_factory=OverlaySettings)
+    mask: tuple[MaskSettings, ...] = ()
+    controls: Mapping[str, Any] = field(default_factory=dict)
+    preset: tuple[PresetSettings, ...] = ()
 
 
 @dataclass(slots=True)
@@ -80,6 +158,8 @@ class Context:
     supervisor: Supervisor
     device_name: str
     streams: tuple[StreamSettings, ...]
+    cameras: Cameras = field(default_factory=Cameras)
+    state_dir: Path | None = None  # where what must outlive a restart is kept; None: nowhere
 
 
 def credentials_of(request: Request, *, with_query: bool = False) -> Credentials:

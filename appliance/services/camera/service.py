@@ -11,7 +11,7 @@ from appliance.services.camera.process import watch_children_by_pidfd
 from appliance.services.camera.session import Patience
 from appliance.services.contract import Context, StreamSettings
 
-SCHEMES = frozenset({"pattern", "file", "av"})
+SCHEMES = frozenset({"pattern", "v4l2", "picamera2", "file", "av"})
 
 
 @dataclass(frozen=True, slots=True)
