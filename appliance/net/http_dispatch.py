@@ -77,7 +77,7 @@ class Dispatcher:
         request = self._admit(raw)
         if request.path == "*":
             return _answer_asterisk(request.method)
-        methods = self._router.find(request.path)
+        methods = self._router.find(request.path, request.raw_query)
         if methods is None:
             raise HttpError(404, "nothing is here")
         route = _choose(methods, request.method)

@@ -35,13 +35,21 @@ class Router:
         ``/web/a/b.js``; the longest wins. The prefix ``/`` serves what nothing else does.
     folder: matches paths whose parent segment ends so: ``.hls`` serves ``/live/cam.hls/ts.m3u8``.
     suffix: matches paths that end so, from the last dot on: ``.m3u8``.
+    variant: matches an exact path whose query has this field, spelled exactly so, before anything
+        else does: ``/`` with ``action=stream``.
     GET routes also serve HEAD. Adding a route twice is a MisuseError.
     """
 
+    _variants: dict[str, dict[str, Methods]] = field(default_factory=dict)
     _exact: dict[str, Methods] = field(default_factory=dict)
     _prefix: dict[str, Methods] = field(default_factory=dict)
     _folder: dict[str, Methods] = field(default_factory=dict)
     _suffix: dict[str, Methods] = field(default_factory=dict)
+
+    def variant(self, method: str, path: str, query_field: str, handler: Handler) -> None:
+        _check(path.startswith("/"), path)
+        _check("&" not in query_field and query_field.isprintable(), query_field)
+        _add(self._variants.setdefault(path, {}), query_field, method, Route(handler))
 
     def exact(
         self, method: str, path: str, handler: Handler, *, cross_origin: bool = False
@@ -67,14 +75,25 @@ class Router:
         _check(suffix.rfind(".") == 0 and "/" not in suffix, suffix)
         _add(self._suffix, suffix, method, Route(handler, cross_origin))
 
-    def find(self, path: str) -> Methods | None:
-        """What serves this decoded path, by method; None if nothing does."""
+    def find(self, path: str, raw_query: str = "") -> Methods | None:
+        """What serves this decoded path, by method; None if nothing does.
+
+        raw_query: as sent; it only matters where a path has variants.
+        """
         return (
-            self._exact.get(path)
+            self._find_variant(path, raw_query)
+            or self._exact.get(path)
             or self._find_prefix(path)
             or self._find_ending(path)
             or self._prefix.get("/")
         )
+
+    def _find_variant(self, path: str, raw_query: str) -> Methods | None:
+        variants = self._variants.get(path)
+        if variants is None or not raw_query:
+            return None
+        found = (variants.get(query_field) for query_field in raw_query.split("&"))
+        return next(filter(None, found), None)
 
     def _find_prefix(self, path: str) -> Methods | None:
         """The longest prefix, without ``/``: one look-up per segment, and a target is bounded."""

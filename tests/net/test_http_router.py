@@ -62,6 +62,37 @@ def test_router_most_special_route_wins(router: Router, path: str, name: str) ->
     assert methods["GET"].handler.__name__ == name
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "name"),
+    [
+        ("/", "action=stream", "variant"),
+        ("/", "n=1&action=stream&x", "variant"),
+        ("/", "action=streams", "index"),
+        ("/", "xaction=stream", "index"),
+        ("/", "action", "index"),
+        ("/", "&&", "index"),
+        ("/webcam/", "action=stream", "webcam"),
+        ("/webcam/", "", "fallback"),
+        ("/live/cam.ts", "action=stream", "suffix"),
+    ],
+)
+def test_router_variant_is_chosen_by_its_query_field_alone(
+    router: Router, path: str, query: str, name: str
+) -> None:
+    router.variant("GET", "/", "action=stream", named("variant"))
+    router.variant("GET", "/webcam/", "action=stream", named("webcam"))
+    methods = router.find(path, query)
+    assert methods is not None
+    assert methods["GET"].handler.__name__ == name
+
+
+def test_router_variant_that_can_never_match_is_misuse(router: Router) -> None:
+    router.variant("GET", "/", "action=stream", named("variant"))
+    for path, query_field in [("/", "action=stream"), ("x", "a=b"), ("/", "a=b&c"), ("/", "a\n")]:
+        with pytest.raises(MisuseError):
+            router.variant("GET", path, query_field, named("again"))
+
+
 def test_router_without_fallback_finds_nothing() -> None:
     assert Router().find("/x") is None
 
