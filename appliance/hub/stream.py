@@ -81,6 +81,7 @@ class Stream:
         self.offline_since_us = clock.monotonic_us()
         self.restarts = 0
         self.closed = False
+        self._placeholder = ""
 
     # -- the publisher's side ------------------------------------------------------------------
 
@@ -113,6 +114,20 @@ class Stream:
         anchor = self.anchor
         if anchor is None or abs(anchor.unix_us_at(unit.dts_us) - unix_us) > CLOCK_STEP_US:
             self.anchor = Anchor(unit.dts_us, unix_us)
+
+    @property
+    def placeholder(self) -> str:
+        """Why there is no real media, in the words of the slate that is published in its place.
+
+        Empty while real media is published; `changed` fires when it is set to something else.
+        """
+        return self._placeholder
+
+    @placeholder.setter
+    def placeholder(self, words: str) -> None:
+        if words != self._placeholder:
+            self._placeholder = words
+            self.changed.fire()
 
     def release(self, publisher: Publisher) -> None:
         if self.publisher is not publisher:
