@@ -261,6 +261,8 @@ Section: video
 Priority: optional
 Installed-Size: $(du -sk --apparent-size "$root/opt" | cut -f1)
 Depends: python3 (>= $python_version), python3 (<< 3.$((${python_version#3.} + 1))), libstdc++6, libgcc-s1, systemd
+Recommends: libasound2t64 | libasound2
+Suggests: python3-picamera2
 Description: streaming appliance for ARM cameras
  Serves the board's cameras to browsers and players on the network.
 END
