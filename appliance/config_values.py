@@ -18,8 +18,8 @@ from enum import StrEnum
 from typing import Any
 
 from appliance.config_lines import Path
-from appliance.config_units import NAMES, SUFFIXES, Unit, format_quantity, parse_quantity
 from appliance.errors import ConfigError
+from appliance.media.quantity import NAMES, SUFFIXES, Unit, format_quantity, parse_quantity
 from appliance.redact import redact
 
 MAX_INT = (1 << 31) - 1

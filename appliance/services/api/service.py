@@ -8,7 +8,7 @@ by GET: of SRS's ``?method=DELETE`` a foreign page could make use.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from appliance.hub.access import Action, Policy
 from appliance.hub.addresses import is_lan
 from appliance.net.http import Handler, HttpError, Request
 from appliance.services.api import envelope
+from appliance.services.api.cameras import PREFIX, CameraPages, encode_exactly
 from appliance.services.api.envelope import Identity, page_of, respond
 from appliance.services.api.health import SICK, examine
 from appliance.services.api.metrics import CONTENT_TYPE, render_metrics
@@ -59,6 +60,7 @@ V1_URLS = {
     "vhosts": "the virtual hosts",
     "streams": "the streams",
     "clients": "the clients; DELETE ends one",
+    "cameras": "the cameras of this device; PATCH changes one",
 }
 
 
@@ -84,6 +86,7 @@ class Answer:
 
 
 Show = Callable[[Request], Answer]
+Act = Callable[[Request], Awaitable[dict[str, Any]]]
 
 
 class ApiService:
@@ -116,6 +119,10 @@ class ApiService:
             router.exact("GET", f"/api/v1/{name}", self._redirect)
             router.prefix("GET", f"/api/v1/{name}/", self._answers(show))
         router.prefix("DELETE", "/api/v1/clients/", self._answers(self._kick))
+        cameras = CameraPages(self._context)
+        router.exact("GET", PREFIX.rstrip("/"), self._redirect)
+        router.prefix("GET", PREFIX, self._answers_of_camera(cameras.show))
+        router.prefix("PATCH", PREFIX, self._answers_of_camera(cameras.change))
         router.exact("GET", "/healthz", self._healthz)
         router.exact("GET", "/metrics", self._metrics)
 
@@ -148,6 +155,20 @@ class ApiService:
             answer = show(request)
             document = self._identity.wrap(answer.code, answer.payload)
             return respond(request, document, jsonp=self._settings.jsonp)
+
+        return handle
+
+    def _answers_of_camera(self, act: Act) -> Handler:
+        """Not for JSONP: what a camera is set to is told to nobody's page."""
+
+        async def handle(request: Request) -> web.StreamResponse:
+            await self._authorize(request)
+            document = self._identity.wrap(envelope.OK, await act(request))
+            return web.Response(
+                text=encode_exactly(document),
+                content_type="application/json",
+                headers={"Cache-Control": "no-store"},
+            )
 
         return handle
 

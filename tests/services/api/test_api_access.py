@@ -15,7 +15,8 @@ API_ROUTES = (
     "/api/", "/api/v1", "/api/v1/", "/api/v1/versions", "/api/v1/summaries", "/api/v1/features",
     "/api/v1/authors", "/api/v1/streams", "/api/v1/streams/", "/api/v1/streams/vid-0000000",
     "/api/v1/clients", "/api/v1/clients/", "/api/v1/clients/hls-1", "/api/v1/vhosts",
-    "/api/v1/vhosts/", "/api/v1/vhosts/vid-0000000", "/api/v1/anything", "/api/other/deep/er",
+    "/api/v1/vhosts/", "/api/v1/vhosts/vid-0000000", "/api/v1/cameras", "/api/v1/cameras/",
+    "/api/v1/anything", "/api/other/deep/er",
 )  # fmt: skip
 MONITORING = ("/healthz", "/metrics")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -37,9 +38,12 @@ def expected(route: str, method: str, access: int) -> int:
         return 204
     if method == "DELETE" and route.startswith("/api/v1/clients/"):
         return access
+    if method == "PATCH" and route == "/api/v1/cameras/":
+        return 404 if access == 200 else access  # the list is nothing to change
     if method not in {"GET", "HEAD"}:
         return 405
-    is_list = route in {"/api/v1/streams", "/api/v1/clients", "/api/v1/vhosts"}
+    lists = ("streams", "clients", "vhosts", "cameras")
+    is_list = route in {f"/api/v1/{name}" for name in lists}
     return 302 if access == 200 and is_list else access
 
 

@@ -1,4 +1,4 @@
-"""Quantities as people write them: durations, sizes and bitrates."""
+"""Quantities as people write them to the configuration and the API: durations, sizes, bitrates."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.config_units import Unit, format_quantity, parse_quantity
 from appliance.errors import ConfigError
+from appliance.media.quantity import Unit, format_quantity, parse_quantity
 
 
 @pytest.mark.parametrize(
