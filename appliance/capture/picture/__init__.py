@@ -1,1 +1,1 @@
-"""What is done to pictures before they are encoded: drawing on them, turning them, stills, slates."""
+"""What is done to pictures before encoding: drawing on them, turning them, stills, slates."""

@@ -83,11 +83,27 @@ class Canvas:
             plane.data[start : start + len(line)] = line
             start += plane.stride
 
+    def patch(self, x: int, y: int, rows: Sequence[bytes]) -> None:
+        """Rows of luma in a neutral colour. Position and sizes are even and lie inside."""
+        width = len(rows[0]) if rows else 0
+        grey = bytes((128,)) * (width // 2)
+        _write(self.luma, x, y, rows)
+        for plane in (self.cb, self.cr):
+            _write(plane, x // 2, y // 2, (grey,) * (len(rows) // 2))
+
     def _clip(self, x: int, y: int, width: int, height: int) -> tuple[int, int, int, int]:
         left, top = max(0, even(x)), max(0, even(y))
         right = min(even(self.width), even(x + width))
         bottom = min(even(self.height), even(y + height))
         return left, top, max(0, right - left), max(0, bottom - top)
+
+
+def _write(plane: Plane, x: int, y: int, rows: Sequence[bytes]) -> None:
+    data, stride = plane.data, plane.stride
+    start = y * stride + x
+    for row in rows:
+        data[start : start + len(row)] = row
+        start += stride
 
 
 def _fill(plane: Plane, x: int, y: int, width: int, height: int, value: int) -> None:

@@ -1,0 +1,110 @@
+"""Frames of libav as pictures to draw on: I420 in BT.709, limited range, whatever came in.
+
+A source marks its frames with the matrix and the range of the camera (`frame.colorspace`,
+`frame.color_range`), as the decoders of libav do. Unmarked: JPEG's formats are BT.601 in full range
+(JFIF 1.02), any other YUV is taken as what goes out. Another matrix costs three times as much as
+another format, so a camera that can deliver BT.709 should be asked for it.
+"""
+
+from __future__ import annotations
+
+import av
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+
+from appliance.capture.picture.canvas import Canvas, Plane
+
+FORMAT = "yuv420p"
+BT709, LIMITED_RANGE, FULL_RANGE = 1, 1, 2  # ITU-T H.273 matrix; libav's AVColorRange
+_MATRICES = {  # ITU-T H.273 §8.3 → swscale's tables
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+
+
+def canvas_of(frame: av.VideoFrame) -> Canvas:
+    """To draw on the frame itself, which must be I420 and nobody else's (see `I420Converter`)."""
+    if frame.format.name != FORMAT:
+        raise ValueError(f"cannot draw on {frame.format.name}")
+    return Canvas(
+        [
+            Plane(memoryview(plane).cast("B"), plane.line_size, plane.width, plane.height)
+            for plane in frame.planes
+        ]
+    )
+
+
+def blank_frame(width: int, height: int) -> av.VideoFrame:
+    """An I420 frame, marked as BT.709 in limited range; its content is not set."""
+    frame = av.VideoFrame(width, height, FORMAT)
+    frame.colorspace, frame.color_range = BT709, LIMITED_RANGE
+    return frame
+
+
+class I420Converter:
+    """Frames of any format and size to I420 of one size; keeps what libav prepares for it."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width = width
+        self.height = height
+        self._reformatter = VideoReformatter()
+
+    def convert(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Always a new frame, which belongs to the caller alone; stamps are kept."""
+        picture = self._reformatter.reformat(
+            frame,
+            self.width,
+            self.height,
+            FORMAT,
+            src_colorspace=matrix_of(frame),
+            dst_colorspace=Colorspace.ITU709,
+            src_color_range=range_of(frame),
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
+        )
+        if picture is frame or any(
+            mine.buffer_ptr == its.buffer_ptr
+            for mine, its in zip(picture.planes, frame.planes, strict=False)
+        ):
+            picture = copy_of(picture)
+        picture.colorspace, picture.color_range = BT709, LIMITED_RANGE
+        return picture
+
+
+def to_i420(frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
+    """One frame only; for a stream of them keep an `I420Converter`."""
+    return I420Converter(width, height).convert(frame)
+
+
+def copy_of(frame: av.VideoFrame) -> av.VideoFrame:
+    """An I420 frame with the same pixels in memory of its own."""
+    copy = av.VideoFrame(frame.width, frame.height, FORMAT)
+    for plane, target in zip(frame.planes, copy.planes, strict=True):
+        rows, to = memoryview(plane).cast("B"), memoryview(target).cast("B")
+        if plane.line_size == target.line_size and len(rows) == len(to):
+            to[:] = rows
+            continue
+        for line in range(plane.height):
+            start = line * plane.line_size
+            at = line * target.line_size
+            to[at : at + plane.width] = rows[start : start + plane.width]
+    copy.pts = frame.pts
+    if frame.time_base is not None:
+        copy.time_base = frame.time_base
+    copy.colorspace, copy.color_range = frame.colorspace, frame.color_range
+    return copy
+
+
+def matrix_of(frame: av.VideoFrame) -> Colorspace:
+    """How the frame's colours are coded; without meaning for RGB."""
+    unmarked = Colorspace.ITU601 if range_of(frame) is ColorRange.JPEG else Colorspace.ITU709
+    return _MATRICES.get(frame.colorspace, unmarked)
+
+
+def range_of(frame: av.VideoFrame) -> ColorRange:
+    is_full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
+    return ColorRange.JPEG if is_full else ColorRange.MPEG
