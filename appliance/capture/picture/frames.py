@@ -81,8 +81,8 @@ def to_i420(frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
 
 
 def copy_of(frame: av.VideoFrame) -> av.VideoFrame:
-    """An I420 frame with the same pixels in memory of its own."""
-    copy = av.VideoFrame(frame.width, frame.height, FORMAT)
+    """A frame with the same pixels in memory of its own."""
+    copy = av.VideoFrame(frame.width, frame.height, frame.format.name)
     for plane, target in zip(frame.planes, copy.planes, strict=True):
         rows, to = memoryview(plane).cast("B"), memoryview(target).cast("B")
         if plane.line_size == target.line_size and len(rows) == len(to):
