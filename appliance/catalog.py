@@ -28,6 +28,7 @@ CATALOG = (
         schemes=("pattern", "v4l2", "picamera2", "camera", "file", "av"),
     ),
     Entry("hls", "appliance.services.hls"),
+    Entry("pictures", "appliance.services.pictures"),
     Entry("web", "appliance.services.web"),
     Entry("api", "appliance.services.api"),
 )

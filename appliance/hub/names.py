@@ -14,7 +14,8 @@ _NAME = re.compile(r"[0-9A-Za-z_\-./:]+\Z", re.ASCII)
 
 # Last segments that would shadow the addresses of a stream's own forms.
 RESERVED_SUFFIXES = (
-    ".m3u8", ".flv", ".ts", ".mpd", ".aac", ".mp3", ".mp4", ".m4s", ".jpg", ".mjpeg", ".hls",
+    ".m3u8", ".flv", ".ts", ".mpd", ".aac", ".mp3", ".mp4", ".m4s", ".jpg", ".jpeg", ".mjpeg",
+    ".hls",
 )  # fmt: skip
 
 

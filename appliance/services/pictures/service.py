@@ -1,0 +1,303 @@
+"""The addresses of pictures, who may see them, and what answers.
+
+``/live/camera.jpg`` is one picture, ``/live/camera.mjpeg`` moving ones. Printers' and home
+automation's programs know other addresses by heart: ``/snapshot``, ``/?action=stream``,
+``/api/frame.jpeg?src=camera``; those without a name mean the device's first camera. A picture is
+always of the present: while there is none, the answer is why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from aiohttp import web
+
+from appliance.errors import CodecUnsupported, LimitExceeded, StreamNotFound
+from appliance.hub.access import Action
+from appliance.hub.cameras import PictureAsk
+from appliance.hub.names import stream_name
+from appliance.hub.sessions import Session
+from appliance.hub.stream import Stream
+from appliance.media.track import Kind
+from appliance.net.fanout import End
+from appliance.net.fanout_sink import sink_of
+from appliance.net.http import Request
+from appliance.net.http_response import refusal, wants_json
+from appliance.net.http_takeover import Takeover
+from appliance.net.media_file import MediaFile
+from appliance.net.media_response import MediaResponse
+from appliance.services.contract import Context, StreamSettings, credentials_of
+from appliance.services.pictures.asking import check_rotate, read_fps, read_quality, read_width
+from appliance.services.pictures.darkroom import Darkroom, NoPicture
+from appliance.services.pictures.feed import CONTENT_TYPE, Feed, Shape, absence, tell_end, unix_us
+from appliance.services.pictures.settings import Settings
+
+SUFFIXES_STILL = (".jpg", ".jpeg")
+SUFFIX_MOVING = ".mjpeg"
+DEFAULT_STREAM = "live/camera"
+SHARE_US = 100_000  # stills of one shape closer than this are one picture
+FIRST_WAIT_S = 10.0  # for a camera that starts because of this viewer
+RETRY_AFTER_S = 2
+MAX_WAITING = 128  # who wait for cameras to start; against a crowd
+SHOWN_CHARS = 200  # of a User-Agent or Referer
+
+Answer = Callable[[Request, str], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a picture is of. camera: its stream's name, or None if no camera makes this stream.
+
+    sub: the second, smaller stream of the camera.
+    """
+
+    stream: str
+    camera: str | None
+    sub: bool = False
+
+
+class Pictures:
+    """The service (services/contract.py)."""
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self.settings = settings
+        self.feeds: dict[Shape, Feed] = {}  # bounded by settings.shapes
+        self.darkrooms: dict[str, Darkroom] = {}  # bounded by the cameras there are
+        self._context = context
+        self._hub = context.hub
+        self._viewers = 0
+        self._waiting = 0
+
+    async def start(self) -> None:
+        router = self._context.router
+        still, moving = self._named(self._still), self._named(self._moving)
+        for suffix in SUFFIXES_STILL:
+            router.suffix("GET", suffix, still)
+        router.suffix("GET", SUFFIX_MOVING, moving)
+        still, moving = self._asked(self._still), self._asked(self._moving)
+        for path in ("/snapshot.jpg", "/snapshot", "/api/frame.jpeg"):
+            router.exact("GET", path, still)
+        for path in ("/stream", "/api/stream.mjpeg"):
+            router.exact("GET", path, moving)
+        for path in ("/", "/webcam/"):
+            router.variant("GET", path, "action=snapshot", still)
+            router.variant("GET", path, "action=stream", moving)
+
+    async def stop(self) -> None:
+        tasks = [feed.task for feed in self.feeds.values() if feed.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self.feeds.clear()
+
+    def reload(self, settings: Settings, streams: tuple[StreamSettings, ...]) -> list[str]:
+        """Who watches goes on as before; newcomers get these settings."""
+        changed = settings != self.settings
+        self.settings = settings
+        self.darkrooms.clear()
+        return ["pictures (of viewers there are)"] if changed and self.feeds else []
+
+    # -- addresses -----------------------------------------------------------------------------
+
+    def _named(self, answer: Answer) -> Callable[[Request], Awaitable[web.StreamResponse]]:
+        """The name is the path without its suffix."""
+
+        async def handle(request: Request) -> web.StreamResponse:
+            name = stream_name(request.path[1:].rpartition(".")[0])
+            return await self._tell(answer, request, name)
+
+        return handle
+
+    def _asked(self, answer: Answer) -> Callable[[Request], Awaitable[web.StreamResponse]]:
+        """The name is ``?src=``, or else the default."""
+
+        async def handle(request: Request) -> web.StreamResponse:
+            return await self._tell(answer, request, request.query.get("src", ""))
+
+        return handle
+
+    async def _tell(self, answer: Answer, request: Request, name: str) -> web.StreamResponse:
+        """Turns the lack of a picture into an answer that says why."""
+        try:
+            return await answer(request, name)
+        except NoPicture as error:
+            as_json = wants_json(request.path, request.headers.get("Accept", ""))
+            headers = {"Retry-After": str(RETRY_AFTER_S)}
+            return refusal(503, str(error), headers, as_json=as_json)
+
+    async def _find(self, request: Request, name: str) -> tuple[Subject, Stream]:
+        """What may be shown to whoever asks.
+
+        Raises: AuthError, before anything is told; NameInvalid, StreamNotFound, CodecUnsupported.
+        """
+        subject = self._subject(name)
+        credentials = credentials_of(request, with_query=True)
+        await self._context.access.check(Action.PLAY, subject.stream, request.peer_ip, credentials)
+        stream = self._hub.find(subject.stream)
+        if subject.camera is None:
+            raise CodecUnsupported(
+                f"{stream.name} does not come from a camera of this device; pictures do"
+            )
+        return subject, stream
+
+    def _subject(self, name: str) -> Subject:
+        """Empty names mean the default. Raises: NameInvalid."""
+        cameras = self._context.cameras
+        if not name:
+            names = [camera.stream_name for camera in cameras.all()]
+            name = DEFAULT_STREAM if DEFAULT_STREAM in names or not names else names[0]
+        source = next((s.source for s in self._context.streams if s.name == stream_name(name)), "")
+        scheme, _, whose = source.partition(":")
+        sub = scheme == "camera"
+        try:
+            camera = cameras.find(whose.rpartition("/")[0] if sub else name).stream_name
+        except StreamNotFound:
+            return Subject(name, None)
+        return Subject(name if sub else camera, camera, sub)
+
+    # -- answers -------------------------------------------------------------------------------
+
+    async def _still(self, request: Request, name: str) -> web.StreamResponse:
+        subject, stream = await self._find(request, name)
+        ask = self._read_ask(request, subject)
+        with stream.demand.viewer():  # starts an on-demand camera
+            await self._wait_live(stream)
+            made = await self._darkroom(subject).picture(_fit(ask, stream), SHARE_US)
+        taken_us = unix_us(stream, made.taken_us)
+        age_ms = (stream.clock.monotonic_us() - made.taken_us) // 1000
+        self._context.counters.add("pictures_total", stream=stream.name, kind="still")
+        fields = (
+            f"X-Timestamp: {taken_us / 1e6:.6f}\r\nX-Picture-Age-Ms: {age_ms}\r\n"
+            f"{self.settings.fields}"
+        )
+        file = MediaFile("image/jpeg", (made.jpeg,), cache_control="no-store", fields=fields)
+        return MediaResponse(file)
+
+    async def _moving(self, request: Request, name: str) -> web.StreamResponse:
+        subject, stream = await self._find(request, name)
+        ask = self._read_ask(request, subject)
+        fps = read_fps(request.query, self.settings.fps)
+        if request.method == "HEAD":
+            headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
+            return web.Response(headers=headers)
+        with self._viewer(request, stream) as session:
+            await self._wait_live(stream)
+            with self._feed(Shape(stream.name, _fit(ask, stream), fps), stream, subject) as feed:
+                await feed.wait_first(FIRST_WAIT_S)
+                await _show(request, feed, session)
+        return Takeover()
+
+    def _read_ask(self, request: Request, subject: Subject) -> PictureAsk:
+        """Raises: PeerError with what is possible."""
+        query = request.query
+        check_rotate(query)
+        quality = read_quality(query, self.settings.quality)
+        return PictureAsk(read_width(query), quality, subject.sub)
+
+    @contextmanager
+    def _viewer(self, request: Request, stream: Stream) -> Iterator[Session]:
+        """Counts a viewer wherever viewers are counted. Raises: LimitExceeded."""
+        if self._viewers >= self.settings.viewers:
+            raise LimitExceeded(f"{self._viewers} viewers of moving pictures are here already")
+        sessions = self._context.sessions
+        self._viewers += 1
+        try:
+            with (
+                sessions.session("mjpeg", "mjpeg-play", request.peer_ip) as session,
+                stream.demand.viewer(),
+            ):
+                session.stream, session.url = stream.name, f"/{stream.name}{SUFFIX_MOVING}"
+                session.user_agent = request.headers.get("User-Agent", "")[:SHOWN_CHARS]
+                session.page_url = request.headers.get("Referer", "")[:SHOWN_CHARS]
+                yield session
+        finally:
+            self._viewers -= 1
+
+    async def _wait_live(self, stream: Stream) -> None:
+        """Returns when pictures are of the present. Raises: NoPicture, LimitExceeded.
+
+        Only a camera that starts when somebody watches is waited for.
+        """
+        if not absence(stream):
+            return
+        if not self._starts_on_demand(stream.name):
+            raise NoPicture(f"{stream.name}: {absence(stream)}")
+        if self._waiting >= MAX_WAITING:
+            raise LimitExceeded("too many wait for cameras to start")
+        self._waiting += 1
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_WAIT_S):
+                    while absence(stream) and not stream.closed:
+                        await stream.changed.wait()
+        finally:
+            self._waiting -= 1
+        if why := absence(stream):
+            raise NoPicture(f"{stream.name}: {why}")
+
+    def _starts_on_demand(self, name: str) -> bool:
+        return any(s.on_demand for s in self._context.streams if s.name == name)
+
+    # -- what is shared ------------------------------------------------------------------------
+
+    def _darkroom(self, subject: Subject) -> Darkroom:
+        assert subject.camera is not None
+        darkroom = self.darkrooms.get(subject.camera)
+        if darkroom is None:
+            darkroom = self.darkrooms[subject.camera] = Darkroom(
+                self._context.cameras,
+                subject.camera,
+                self._hub.clock,
+                max_fps=self.settings.max_fps,
+                shapes=self.settings.shapes,
+            )
+        return darkroom
+
+    @contextmanager
+    def _feed(self, shape: Shape, stream: Stream, subject: Subject) -> Iterator[Feed]:
+        """The feed of this shape, made for its first viewer and ended by its last."""
+        feed = self.feeds.get(shape)
+        if feed is None or feed.is_over:
+            if feed is None and len(self.feeds) >= self.settings.shapes:
+                raise LimitExceeded("too many different sizes, qualities and rates are watched")
+            feed = Feed(shape, stream, self._darkroom(subject), self.settings)
+            feed.task = self._context.supervisor.spawn(f"mjpeg {stream.name}", feed.run())
+            self.feeds[shape] = feed
+        feed.users += 1
+        try:
+            yield feed
+        finally:
+            feed.users -= 1
+            if not feed.users:
+                assert feed.task is not None
+                feed.task.cancel()
+                if self.feeds.get(shape) is feed:
+                    del self.feeds[shape]
+
+
+async def _show(request: Request, feed: Feed, session: Session) -> None:
+    """Until the viewer leaves, which cancels us, or stalls, or the stream ends."""
+    transport = request.transport
+    end = End.GONE
+    try:
+        with feed.viewing(sink_of(transport), session) as viewer:
+            end = await viewer.wait()
+    finally:
+        tell_end(session, end, feed.stream.clock.monotonic_us())
+    if end is End.STALLED:
+        transport.abort()
+
+
+def _fit(ask: PictureAsk, stream: Stream) -> PictureAsk:
+    """Wider than the stream is as wide as the stream, which is one shape and not thousands."""
+    video = next((track for track in stream.tracks if track.kind is Kind.VIDEO), None)
+    width_px: int = getattr(video.config, "width_px", 0) if video is not None else 0
+    return replace(ask, width=0) if width_px and ask.width >= width_px else ask
+
+
+def create(settings: Settings, context: Context) -> Pictures:
+    return Pictures(settings, context)
