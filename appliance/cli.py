@@ -246,10 +246,14 @@ def _open_access(config: Config, *, is_private: bool) -> Access:
 
 def check_command(arguments: argparse.Namespace) -> int:
     from appliance.cli_check import summarize
+    from appliance.config_advice import advise
 
     source = config_source(arguments)
     config = loader(source)()
     say(summarize(config, source))
+    sys.stdout.flush()
+    for text in advise(config):
+        complain(f"warning: {text}")
     return os.EX_OK
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from appliance.config_cameras import check_cameras
 from appliance.config_lines import Lines, locate
 from appliance.config_lines import Path as KeyPath
 from appliance.config_overrides import (
@@ -243,7 +244,7 @@ class _Reading:
         if not isinstance(raw, list):
             self.report(("stream",), "stream is an array of tables; write [[stream]]")
             return ()
-        streams: list[StreamSettings] = []
+        streams: list[tuple[KeyPath, StreamSettings]] = []
         first: dict[str, int] = {}
         for index, item in enumerate(raw):
             path: KeyPath = ("stream", index)
@@ -256,8 +257,9 @@ class _Reading:
                 before = f" on line {line}" if line else ""
                 self.report((*path, "name"), f"{stream.name} is already configured{before}")
             first.setdefault(stream.name, index)
-            streams.append(stream)
-        return tuple(streams)
+            streams.append((path, stream))
+        check_cameras(streams, self.report)
+        return tuple(stream for _, stream in streams)
 
     def _check_stream(
         self, stream: StreamSettings, path: KeyPath, schemes: Collection[str]

@@ -13,10 +13,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from appliance.config_lines import Path
-from appliance.config_values import Text, dotted, is_table, item_of, keys_of, nearest, show
+from appliance.config_values import (
+    Text,
+    dotted,
+    is_free,
+    is_table,
+    item_of,
+    keys_of,
+    nearest,
+    show,
+)
 from appliance.errors import ConfigError
 
 PREFIX = "PORTHOLE_"
+NOT_OURS = frozenset({"PORTHOLE_KEY"})  # what commands show to a device, not a setting of one
 MAX_INDEX = 64
 
 Schema = Mapping[str, Any]
@@ -63,6 +73,10 @@ def find_dotted(schema: Schema, tree: Mapping[str, Any], text: str) -> Path:
         if name not in keys:
             raise ConfigError(f"{dotted(path)} has no key {show(name)}{nearest(name, keys)}")
         path, hint = (*path, name), keys[name].hint
+    if is_free(hint):
+        if not rest:
+            raise ConfigError(f"{dotted(path)} is a table; name a key in it")
+        return (*path, rest)
     if rest:
         raise ConfigError(f"{dotted(path)} is no table; nothing can follow it")
     return path
@@ -123,7 +137,7 @@ def read_environment(
     """(variable, path or what is wrong with it, value) of every variable meant for us."""
     known = environment_names(schema, environ)
     for name, value in sorted(environ.items()):
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or name in NOT_OURS:
             continue
         path = known.get(name)
         if path is None:

@@ -16,6 +16,10 @@ from appliance.errors import ConfigError
 AV_SCHEMES = frozenset(
     {"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"}
 )
+_NUMBER = re.compile(r"[0-9]{1,2}", re.ASCII)
+_DEVICE = re.compile(r"/dev/[^\s/][^\s]*")
+_CAMERA_PATH = re.compile(r"/dev/(?:video|v4l/)")
+_SUB = re.compile(r"[^\s:]+/sub")
 _SCHEME = re.compile(r"([A-Za-z][0-9A-Za-z+.\-]*):", re.ASCII)
 
 
@@ -33,6 +37,14 @@ def check_source(source: str, schemes: Collection[str]) -> None:
             raise ConfigError('write "pattern:" alone; nothing follows it')
         case "file":
             _check_file(rest)
+        case "v4l2":
+            _check_v4l2(rest)
+        case "picamera2":
+            if not _NUMBER.fullmatch(rest):
+                raise ConfigError('write "picamera2:0" for the first camera, 1 for the second')
+        case "camera":
+            if not _SUB.fullmatch(rest):
+                raise ConfigError('write "camera:NAME/sub" for the second stream of camera NAME')
         case "av":
             inner, inner_rest = _split(rest)
             if inner not in AV_SCHEMES:
@@ -54,9 +66,19 @@ def _check_file(rest: str) -> None:
         raise ConfigError('write the whole path, like "file:/videos/clip.mp4"')
 
 
+def _check_v4l2(rest: str) -> None:
+    if rest != "auto" and (not _DEVICE.fullmatch(rest) or ".." in rest):
+        raise ConfigError(
+            'write "v4l2:auto", or the device\'s path as `porthole cameras` shows it, like '
+            '"v4l2:/dev/v4l/by-id/…"'
+        )
+
+
 def _split(source: str) -> tuple[str, str]:
     match = _SCHEME.match(source)
     if match is None:
+        if _CAMERA_PATH.match(source):
+            raise ConfigError(f'write "v4l2:{source}"')
         raise ConfigError('a source is a URL, like "pattern:", "file:/clip.mp4" or "av:rtsp://…"')
     return match.group(1).lower(), source[match.end() :]
 
@@ -77,10 +99,12 @@ def _check_authority(scheme: str, rest: str) -> None:
 
 
 def complete_source(text: str) -> str:
-    """SOURCE of the command line as a source: a path of a file gets its scheme.
+    """SOURCE of the command line as a source: a path of a file or camera gets its scheme.
 
     Raises: FileNotFoundError if it looks like a path and no file is there.
     """
+    if _CAMERA_PATH.match(text):
+        return f"v4l2:{text}"
     match = _SCHEME.match(text)
     if match is not None and not os.path.exists(text):  # noqa: PTH110 - Path raises for names too long
         rest = text[match.end() :]

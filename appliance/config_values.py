@@ -221,6 +221,8 @@ def _scalar(key: Key, hint: Any, raw: Any) -> Any:
 
 def _plain_value(raw: Any) -> Any:
     """A number, a boolean, a string, or an array of numbers."""
+    if isinstance(raw, Text):
+        return _guess(raw)
     if isinstance(raw, str):
         return _string(raw)
     if isinstance(raw, list) and 0 < len(raw) <= MAX_ITEMS:
@@ -228,6 +230,13 @@ def _plain_value(raw: Any) -> Any:
     if isinstance(raw, bool | int) or (isinstance(raw, float) and math.isfinite(raw)):
         return raw
     raise ConfigError("must be a number, true, false, a string or an array of numbers")
+
+
+def _guess(text: Text) -> Any:
+    """What an unquoted text is most likely to mean where no type is known."""
+    if re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", text, re.ASCII):
+        return float(text) if "." in text else int(text)
+    return {"true": True, "false": False}.get(text.lower(), _string(text))
 
 
 def _quantity(key: Key, unit: Unit, raw: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from appliance.catalog import settings_types, source_schemes
 from appliance.config import CORE, Config, ConfigSource, host_label
 from appliance.config_values import is_table, item_of, keys_of
-from appliance.services.contract import StreamSettings
+from appliance.services.contract import MaskSettings, PresetSettings, StreamSettings
 
 CONF = Path(__file__).parent.parent / "conf"
 FILE = CONF / "porthole.toml"
@@ -31,7 +32,7 @@ def keys(hint: Any, path: str) -> set[str]:
 
 
 def written(tree: Any, path: str) -> set[str]:
-    if isinstance(tree, dict):
+    if isinstance(tree, dict) and tree:
         return {place for key, item in tree.items() for place in written(item, f"{path}.{key}")}
     return {path}
 
@@ -54,6 +55,19 @@ def test_main_file_says_exactly_the_defaults() -> None:
         services={name: settings() for name, settings in settings_types().items()},
     )
     assert config == defaults
+
+
+def test_main_file_shows_every_key_of_the_arrays_it_leaves_empty(tmp_path: Path) -> None:
+    """`mask = [{ … }]` and the like, in comments: all of them at once are right."""
+    examples = re.findall(r"^#   (mask|preset|controls) = (.+)$", FILE.read_text(), re.MULTILINE)
+    lines = [f"{name} = {value}" for name, value in examples]
+    stream = tomllib.loads("\n".join(lines))
+    assert stream["mask"][0].keys() == keys_of(MaskSettings).keys()
+    assert stream["preset"][0].keys() == keys_of(PresetSettings).keys()
+    assert stream["controls"]
+    file = tmp_path / "p.toml"
+    file.write_text('[[stream]]\nname = "a"\nsource = "pattern:"\n' + "\n".join(lines))
+    assert len(load(file).streams[0].mask) == 1
 
 
 def test_main_file_explains_every_key() -> None:
