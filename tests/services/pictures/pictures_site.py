@@ -31,15 +31,26 @@ VIDEO = avc_track()
 LOOPBACK = HttpSettings(listen=("127.0.0.1:0",))
 
 
+KINDS = 8  # of pictures that look different
+
+
 @functools.cache
-def jpeg(width: int = 320) -> bytes:
-    """A picture made by a real encoder."""
+def jpegs(width: int) -> list[bytes]:
+    """Pictures made by a real encoder."""
     ffmpeg = shutil.which("ffmpeg")
     assert ffmpeg is not None
-    source = f"testsrc2=size={width}x{width * 9 // 16 // 2 * 2}:rate=1:duration=1"
+    source = f"testsrc2=size={width}x{width * 9 // 16 // 2 * 2}:rate=5"
     command = [ffmpeg, "-v", "error", "-nostdin", "-f", "lavfi", "-i", source]
-    command += ["-pix_fmt", "yuvj420p", "-f", "mjpeg", "-"]
-    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    command += ["-frames:v", str(KINDS), "-pix_fmt", "yuvj420p", "-f", "mjpeg", "-"]
+    output = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    pictures = [b"\xff\xd8" + rest for rest in output.split(b"\xff\xd8")[1:]]
+    assert len(set(pictures)) == KINDS
+    return pictures
+
+
+def jpeg(number: int, width: int = 320) -> bytes:
+    """What the camera's picture of this number shows, labelled with it."""
+    return labelled(jpegs(width)[number % KINDS], str(number))
 
 
 def labelled(data: bytes, label: str) -> bytes:
@@ -90,7 +101,7 @@ class HandCamera:
             self.at_once -= 1
         if self.error is not None:
             raise self.error
-        data = labelled(jpeg(ask.width or 320), str(number)) + bytes(self.padding_bytes)
+        data = jpeg(number, 160 if ask.width else 320) + bytes(self.padding_bytes)
         return StillPicture(data, Clock().monotonic_us() - self.age_us, ask.width or 320, 180)
 
 
