@@ -1,4 +1,4 @@
-"""The command `porthole`: run, check, user, probe, version. Exit codes are those of sysexits.h.
+"""The command `porthole` and its subcommands. Exit codes are those of sysexits.h.
 
 Imports are late, so that each subcommand loads only what it uses.
 """
@@ -113,6 +113,9 @@ def make_parser() -> Parser:
     user = commands.add_parser("user", help="who may publish, play and use the API")
     _add_user_commands(user)
 
+    camera = commands.add_parser("camera", help="show and change a running device's cameras")
+    _add_camera_commands(camera)
+
     probe = commands.add_parser("probe", help="what is in a stream", allow_abbrev=False)
     probe.add_argument("url", metavar="URL|FILE")
     probe.add_argument("--seconds", type=float, default=6.0, help="how long to measure (6)")
@@ -124,12 +127,14 @@ def make_parser() -> Parser:
     return parser
 
 
-def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE")
+def _add_config_arguments(parser: argparse.ArgumentParser, *, is_verb: bool = False) -> None:
+    """is_verb: what stands before the verb counts, unless it stands after it too."""
+    unset = argparse.SUPPRESS if is_verb else None
+    parser.add_argument("-c", "--config", type=Path, default=unset, metavar="FILE")
     parser.add_argument(
         "--set",
         action="append",
-        default=[],
+        default=unset if is_verb else [],
         metavar="a.b=c",
         dest="overrides",
         help="one setting, like hls.segment=1s or stream.live/camera.source=pattern:",
@@ -164,6 +169,40 @@ def _add_user_commands(parser: argparse.ArgumentParser) -> None:
     _add_config_arguments(remove)
     remove.add_argument("name")
     remove.set_defaults(command=user_command, verb="remove")
+
+
+def _add_camera_commands(parser: argparse.ArgumentParser) -> None:
+    """Without a verb: the list. What all of them take stands before or after the verb."""
+    _add_device_arguments(parser)
+    parser.set_defaults(command=camera_command, verb="list")
+    verbs = parser.add_subparsers(metavar="VERB")
+    for verb, about in (
+        ("list", "all cameras (without a verb, too)"),
+        ("show", "everything about one camera, its controls and their ranges"),
+        ("set", "settings and controls, such as fps=15 text='hello' exposure=2000"),
+        ("on", "switch the camera on"),
+        ("off", "switch the camera off: its sensor is closed"),
+        ("preset", "take over a [[stream.preset]]"),
+    ):
+        each = verbs.add_parser(verb, help=about, allow_abbrev=False)
+        _add_device_arguments(each, is_verb=True)
+        each.set_defaults(verb=verb)
+        if verb != "list":
+            each.add_argument("name", metavar="NAME")
+        if verb == "set":
+            each.add_argument("settings", metavar="KEY=VALUE", nargs="+")
+        if verb == "preset":
+            each.add_argument("preset", metavar="PRESET")
+
+
+def _add_device_arguments(parser: argparse.ArgumentParser, *, is_verb: bool = False) -> None:
+    unset, no = (argparse.SUPPRESS, argparse.SUPPRESS) if is_verb else (None, False)
+    parser.add_argument("--url", default=unset, metavar="http://DEVICE:8080", help="another device")
+    parser.add_argument(
+        "--key-file", type=Path, default=unset, metavar="FILE", help="else $PORTHOLE_KEY"
+    )
+    parser.add_argument("--json", action="store_true", default=no, help="what the API says")
+    _add_config_arguments(parser, is_verb=is_verb)
 
 
 def config_source(arguments: argparse.Namespace) -> ConfigSource:
@@ -262,6 +301,13 @@ def user_command(arguments: argparse.Namespace) -> int:
 
     config = loader(config_source(arguments))()
     return run_user_command(arguments, config)
+
+
+def camera_command(arguments: argparse.Namespace) -> int:
+    from appliance.cli_camera import run_camera_command
+
+    config = loader(config_source(arguments))()
+    return run_camera_command(arguments, config)
 
 
 def probe_command(arguments: argparse.Namespace) -> int:
