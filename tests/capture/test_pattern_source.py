@@ -13,7 +13,8 @@ import pytest
 from worker_fixture import SMALL, Worker, decode_audio, decode_video, luma
 
 from appliance.capture.pattern.testcard import BRIGHT, PANEL, SOFT, Caption, TestCard
-from appliance.capture.picture.font import ADVANCE_CELLS, CAP_CELLS, glyph_luma
+from appliance.capture.picture.font import glyph_luma
+from appliance.capture.picture.glyphs import ADVANCE_CELLS, CAP_CELLS
 from appliance.media.h264 import NAL_IDR, nal_type
 from appliance.media.track import Codec, Kind
 from appliance.wire.pipe.messages import RequestKeyframe, SetBitrate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from appliance.capture.pattern.testcard import Caption, TestCard
-from appliance.capture.picture.font import ADVANCE_CELLS, CAP_CELLS, CELLS_WIDE, GLYPHS
+from appliance.capture.picture.glyphs import ADVANCE_CELLS, CAP_CELLS, CELLS_WIDE, GLYPHS
 
 CLOCK = "00:00:00.000"
 BRIGHT_LUMA = 130

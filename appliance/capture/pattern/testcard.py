@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from time import localtime, strftime
 
+from appliance.capture.pattern.controls import CardControls
 from appliance.capture.pattern.tone import BEEP_US
 from appliance.capture.picture.canvas import Canvas, Colour, even, rgb
-from appliance.capture.picture.font import CAP_CELLS, text_luma, text_width_px
+from appliance.capture.picture.font import text_luma, text_width_px
+from appliance.capture.picture.glyphs import CAP_CELLS
 
 NIGHT = rgb(20, 22, 26)
 PANEL = rgb(28, 28, 28)
@@ -50,7 +52,12 @@ class TestCard:
 
     __test__ = False  # not a test, whatever pytest makes of the name
 
-    def __init__(self, width: int, height: int, caption: Caption) -> None:
+    def __init__(
+        self, width: int, height: int, caption: Caption, controls: CardControls | None = None
+    ) -> None:
+        self._caption = caption
+        self._controls = controls or CardControls()
+        self._changes = self._controls.changes
         self.width = width
         self.height = height
         self._still = Canvas.blank(width, height)
@@ -63,22 +70,37 @@ class TestCard:
         self._strip_y, self._strip_high = even(height * 0.68), even(height * 0.1)
         self.box = max(2, even(unit * 5.6))
         self.box_y = self._strip_y + even((self._strip_high - self.box) / 2)
-        self._draw_still(caption)
-        text_luma("0123456789:.", self.large, BRIGHT, PANEL.y)  # slow the first time: now
-        text_luma("0123456789-#", self.middle, SOFT, PANEL.y)
         self._box_x = -1
         self._second = -1
         self._clock = ""
         self._date = ""
+        self._prepare()
 
     # -- what never changes --------------------------------------------------------------------
 
+    def _prepare(self) -> None:
+        """What all pictures share at this brightness."""
+        self._panel, self._track, self._sweep, self._flash, self._box = map(
+            self._lit, (PANEL, TRACK, SWEEP, FLASH, BOX)
+        )
+        self._bright, self._soft = self._lit_luma(BRIGHT), self._lit_luma(SOFT)
+        self._draw_still(self._caption)
+        # Slow the first time: now.
+        text_luma("0123456789:.", self.large, self._bright, self._panel.y)
+        text_luma("0123456789-#", self.middle, self._soft, self._panel.y)
+
+    def _lit_luma(self, y: int) -> int:
+        return min(235, max(16, y + self._controls.brightness))
+
+    def _lit(self, colour: Colour) -> Colour:
+        return Colour(self._lit_luma(colour.y), colour.cb, colour.cr)
+
     def _draw_still(self, caption: Caption) -> None:
-        self._still.fill(0, 0, self.width, self.height, NIGHT)
+        self._still.fill(0, 0, self.width, self.height, self._lit(NIGHT))
         self._draw_captions(caption)
         top, bottom = even(self.height * 0.13), self._strip_y
         self._draw_columns(top, bottom - top, BARS)
-        self._still.fill(0, self._strip_y, self.width, self._strip_high, TRACK)
+        self._still.fill(0, self._strip_y, self.width, self._strip_high, self._track)
         self._draw_columns(bottom + self._strip_high, even(self.height * 0.09), GREYS)
         self._draw_panel((top + bottom) / 2)
 
@@ -86,7 +108,7 @@ class TestCard:
         """The whole width, divided among these."""
         edges = [even(self.width * n / len(colours)) for n in range(len(colours) + 1)]
         for colour, (left, right) in zip(colours, pairwise(edges), strict=True):
-            self._still.fill(left, y, right - left, height, colour)
+            self._still.fill(left, y, right - left, height, self._lit(colour))
 
     def _draw_panel(self, middle_y: float) -> None:
         """The ground of the clock, and where everything on it stands."""
@@ -95,8 +117,8 @@ class TestCard:
         wide, high = even(clock_wide + unit * 7), even(unit * 24)
         x, y = even((self.width - wide) / 2), even(middle_y - high / 2)
         border = max(2, even(unit * 0.3))
-        still.fill(x - border, y - border, wide + 2 * border, high + 2 * border, EDGE)
-        still.fill(x, y, wide, high, PANEL)
+        still.fill(x - border, y - border, wide + 2 * border, high + 2 * border, self._lit(EDGE))
+        still.fill(x, y, wide, high, self._panel)
         self.clock_x = (self.width - clock_wide) // 2
         self.clock_y = y + round(unit * 4.5)
         self.line_y = self.clock_y + self.large * CAP_CELLS + round(unit * 4.5)
@@ -105,15 +127,16 @@ class TestCard:
 
     def _draw_captions(self, caption: Caption) -> None:
         still, margin = self._still, round(self._unit * 3)
+        bright, soft, night = self._bright, self._soft, self._lit(NIGHT).y
         room = (self.width // 2 - margin) // text_width_px(" ", self.middle)
         device, stream = caption.device[:room], caption.stream[:room]
         head_y = (self.sweep_y - self.middle * CAP_CELLS) // 2
-        still.text(margin, head_y, device, self.middle, BRIGHT, NIGHT.y)
+        still.text(margin, head_y, device, self.middle, bright, night)
         right_x = self.width - margin - text_width_px(stream, self.middle) + self.middle
-        still.text(right_x, head_y, stream, self.middle, BRIGHT, NIGHT.y)
+        still.text(right_x, head_y, stream, self.middle, bright, night)
         foot = even(self.height * 0.87)
         foot_y = foot + (self.height - foot - self._small * CAP_CELLS) // 2
-        still.text(margin, foot_y, caption.figures, self._small, SOFT, NIGHT.y)
+        still.text(margin, foot_y, caption.figures, self._small, soft, night)
 
     # -- what moves ----------------------------------------------------------------------------
 
@@ -123,6 +146,10 @@ class TestCard:
 
     def draw(self, canvas: Canvas, number: int, unix_us: int) -> None:
         """What changes: picture `number`, taken at `unix_us`."""
+        if self._changes != self._controls.changes:
+            self._changes = self._controls.changes
+            self._prepare()
+            self.paint(canvas)
         second, within_us = divmod(unix_us, 1_000_000)
         if second != self._second:
             self._second = second
@@ -130,26 +157,30 @@ class TestCard:
             self._clock = strftime("%H:%M:%S", now)
             self._date = f"{strftime('%Y-%m-%d %Z', now):<{DATE_CHARACTERS}}"
         clock = f"{self._clock}.{within_us // 1000:03d}"
-        canvas.text(self.clock_x, self.clock_y, clock, self.large, BRIGHT, PANEL.y)
-        canvas.text(self.clock_x, self.line_y, self._date, self.middle, SOFT, PANEL.y)
+        canvas.text(self.clock_x, self.clock_y, clock, self.large, self._bright, self._panel.y)
+        canvas.text(self.clock_x, self.line_y, self._date, self.middle, self._soft, self._panel.y)
         digits = f"{number % NUMBERS:0{NUMBER_DIGITS}d}"
-        canvas.text(self.number_x, self.line_y, digits, self.middle, SOFT, PANEL.y)
+        canvas.text(self.number_x, self.line_y, digits, self.middle, self._soft, self._panel.y)
         self._draw_sweep(canvas, within_us)
         self._draw_box(canvas, unix_us)
 
     def _draw_sweep(self, canvas: Canvas, within_us: int) -> None:
         if within_us < BEEP_US:
-            canvas.fill(0, self.sweep_y, self.width, self._sweep_high, FLASH)
+            canvas.fill(0, self.sweep_y, self.width, self._sweep_high, self._flash)
             return
         done = even(self.width * within_us / 1_000_000)
-        canvas.fill(0, self.sweep_y, done, self._sweep_high, SWEEP)
-        canvas.fill(done, self.sweep_y, self.width - done, self._sweep_high, TRACK)
+        canvas.fill(0, self.sweep_y, done, self._sweep_high, self._sweep)
+        canvas.fill(done, self.sweep_y, self.width - done, self._sweep_high, self._track)
 
     def _draw_box(self, canvas: Canvas, unix_us: int) -> None:
         y = self.box_y
         if self._box_x >= 0:
             canvas.copy(self._still, self._box_x, y, self.box, self.box)
-        trip, within_us = divmod(unix_us, BOX_TRIP_US)
-        way = within_us / BOX_TRIP_US
+            self._box_x = -1
+        if not self._controls.box:
+            return
+        trip_us = int(BOX_TRIP_US / self._controls.speed)
+        trip, within_us = divmod(unix_us, trip_us)
+        way = within_us / trip_us
         self._box_x = even((self.width - self.box) * (1 - way if trip % 2 else way))
-        canvas.fill(self._box_x, y, self.box, self.box, BOX)
+        canvas.fill(self._box_x, y, self.box, self.box, self._box)

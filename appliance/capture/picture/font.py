@@ -1,172 +1,122 @@
-"""A small monospaced font, drawn for this program: cells that are joined by round strokes.
+"""A small monospaced font: cells that are joined by round strokes.
 
 A glyph is 5 cells wide and 9 high (7 above the base line, 2 below); characters advance 6 cells.
+Letters with marks are put together: small ones have room above, tall ones are made lower.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from math import ceil, floor, hypot
+from functools import lru_cache
+from unicodedata import normalize
 
-CELLS_WIDE = 5
-CELLS_HIGH = 9
-ADVANCE_CELLS = 6
-CAP_CELLS = 7  # height of capitals and digits
+from appliance.capture.picture.glyphs import (
+    ADVANCE_CELLS,
+    CAP_CELLS,
+    CELLS_HIGH,
+    CELLS_WIDE,
+    GLYPHS,
+    X_CELLS,
+)
+from appliance.capture.picture.strokes import Stroke, blank_coverage, draw_strokes, path
+
 FALLBACK = "?"
 STROKE_RADIUS_CELLS = 0.45
+MAX_SHAPES, MAX_GLYPHS = 128, 512  # kept: against texts with ever new characters in large sizes
+MAX_CHARACTERS = 4096  # looked up: against the same, at a few bytes each
 
-_LINES = (
-    "0123456789:.-_/#",
-    "ABCDEFGHIJKLMNOP",
-    "QRSTUVWXYZ?+()@%",
-    "abcdefghijklmnop",
-    "qrstuvwxyz,'=&",
-)
-
-_ART = """
-.###. ..#.. .###. .###. ...#. ##### ..##. ##### .###. .###. ..... ..... ..... ..... ....# .#.#.
-#...# .##.. #...# #...# ..##. #.... .#... ....# #...# #...# ..... ..... ..... ..... ....# .#.#.
-#...# #.#.. ....# ....# .#.#. ####. #.... ...#. #...# #...# ..#.. ..... ..... ..... ...#. #####
-#...# ..#.. ...#. ..##. #..#. ....# ####. ...#. .###. .#### ..... ..... .###. ..... ..#.. .#.#.
-#...# ..#.. ..#.. ....# ##### ....# #...# ..#.. #...# ....# ..... ..... ..... ..... .#... #####
-#...# ..#.. .#... #...# ...#. #...# #...# ..#.. #...# ...#. ..#.. ..... ..... ..... #.... .#.#.
-.###. ##### ##### .###. ...#. .###. .###. ..#.. .###. .##.. ..... ..#.. ..... ##### #.... .#.#.
-..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
-..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
-
-.###. ####. .###. ####. ##### ##### .###. #...# .###. ....# #...# #.... #...# #...# .###. ####.
-#...# #...# #...# #...# #.... #.... #...# #...# ..#.. ....# #..#. #.... ##.## ##..# #...# #...#
-#...# #...# #.... #...# #.... #.... #.... #...# ..#.. ....# #.#.. #.... #.#.# ##..# #...# #...#
-##### ####. #.... #...# ####. ####. #.### ##### ..#.. ....# ##... #.... #.#.# #.#.# #...# ####.
-#...# #...# #.... #...# #.... #.... #...# #...# ..#.. #...# #.#.. #.... #...# #..## #...# #....
-#...# #...# #...# #...# #.... #.... #...# #...# ..#.. #...# #..#. #.... #...# #..## #...# #....
-#...# ####. .###. ####. ##### #.... .###. #...# .###. .###. #...# ##### #...# #...# .###. #....
-..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
-..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
-
-.###. ####. .#### ##### #...# #...# #...# #...# #...# ##### .###. ..... ...#. .#... .###. #...#
-#...# #...# #.... ..#.. #...# #...# #...# #...# #...# ....# #...# ..#.. ..#.. ..#.. #...# #..#.
-#...# #...# #.... ..#.. #...# #...# #...# .#.#. .#.#. ...#. ....# ..#.. .#... ...#. #.### ...#.
-#...# ####. .###. ..#.. #...# #...# #.#.# ..#.. ..#.. ..#.. ..##. ##### .#... ...#. #.#.# ..#..
-#.#.# #.#.. ....# ..#.. #...# .#.#. #.#.# .#.#. ..#.. .#... ..#.. ..#.. .#... ...#. #.### .#...
-#..#. #..#. ....# ..#.. #...# .#.#. ##.## #...# ..#.. #.... ..... ..#.. ..#.. ..#.. #.... .#..#
-.##.# #...# ####. ..#.. .###. ..#.. #...# #...# ..#.. ##### ..#.. ..... ...#. .#... .#### #...#
-..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
-..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....
-
-..... #.... ..... ....# ..... ..##. ..... #.... ..#.. ...#. #.... .##.. ..... ..... ..... .....
-..... #.... ..... ....# ..... .#... ..... #.... ..... ..... #.... ..#.. ..... ..... ..... .....
-.###. ####. .#### .#### .###. ####. .#### ####. .##.. ..##. #..#. ..#.. ##.#. ####. .###. ####.
-....# #...# #.... #...# #...# .#... #...# #...# ..#.. ...#. #.#.. ..#.. #.#.# #...# #...# #...#
-.#### #...# #.... #...# ##### .#... #...# #...# ..#.. ...#. ##... ..#.. #.#.# #...# #...# #...#
-#...# #...# #.... #...# #.... .#... #...# #...# ..#.. ...#. #.#.. ..#.. #.#.# #...# #...# #...#
-.#### ####. .#### .#### .###. .#... .#### #...# .###. ...#. #..#. .###. #.#.# #...# .###. ####.
-..... ..... ..... ..... ..... ..... ....# ..... ..... ...#. ..... ..... ..... ..... ..... #....
-..... ..... ..... ..... ..... ..... .###. ..... ..... .##.. ..... ..... ..... ..... ..... #....
-
-..... ..... ..... .#... ..... ..... ..... ..... ..... ..... ..... ..#.. ..... .##..
-..... ..... ..... .#... ..... ..... ..... ..... ..... ..... ..... ..#.. ..... #..#.
-.#### #.##. .#### ####. #...# #...# #...# #...# #...# ##### ..... ..#.. ##### #.#..
-#...# ##... #.... .#... #...# #...# #.#.# .#.#. #...# ...#. ..... ..... ..... .#...
-#...# #.... .###. .#... #...# .#.#. #.#.# ..#.. #...# ..#.. ..... ..... ##### #.#.#
-#...# #.... ....# .#... #...# .#.#. #.#.# .#.#. #...# .#... ..#.. ..... ..... #..#.
-.#### #.... ####. ..##. .#### ..#.. .#.#. #...# .#### ##### ..#.. ..... ..... .##.#
-....# ..... ..... ..... ..... ..... ..... ..... ....# ..... .#... ..... ..... .....
-....# ..... ..... ..... ..... ..... ..... ..... .###. ..... ..... ..... ..... .....
-"""
+_MARKS: dict[str, list[Stroke]] = {  # combining characters, in the two rows above small letters
+    "\u0300": path((1.2, 0), (2.2, 0.6)),  # grave
+    "\u0301": path((2.8, 0), (1.8, 0.6)),  # acute
+    "\u0302": path((1, 0.7), (2, 0), (3, 0.7)),  # circumflex
+    "\u0303": path((0.6, 0.6), (1.4, 0.1), (2.6, 0.6), (3.4, 0.1)),  # tilde
+    "\u0304": path((1, 0.3), (3, 0.3)),  # macron
+    "\u0306": path((1, 0), (2, 0.7), (3, 0)),  # breve
+    "\u0307": [Stroke(2, 0.3, 0, 0)],  # dot
+    "\u0308": [Stroke(1, 0.3, 0, 0), Stroke(3, 0.3, 0, 0)],  # diaeresis
+    "\u030a": path((2, -0.1), (2.5, 0.35), (2, 0.8), (1.5, 0.35), (2, -0.1)),  # ring
+    "\u030b": [*path((1.8, 0), (1, 0.6)), *path((3.6, 0), (2.8, 0.6))],  # double acute
+    "\u030c": path((1, 0), (2, 0.7), (3, 0)),  # caron
+}
+_MARKS_BELOW: dict[str, list[Stroke]] = {
+    "\u0327": path((2, 6), (2.3, 7.4), (1.5, 8)),  # cedilla
+    "\u0328": path((3, 6), (2.4, 7.4), (3.2, 8)),  # ogonek
+}
+_LOOKS_LIKE = dict(zip("–—−‘’“”„«»…·ıłŁđĐ", '---\'\'"""""..ilLdD', strict=True))
 
 
-def _glyphs() -> dict[str, tuple[str, ...]]:
-    blocks = [block.splitlines() for block in _ART.strip("\n").split("\n\n")]
-    glyphs = {" ": ("." * CELLS_WIDE,) * CELLS_HIGH}
-    for characters, rows in zip(_LINES, blocks, strict=True):
-        for index, character in enumerate(characters):
-            start = index * ADVANCE_CELLS
-            glyphs[character] = tuple(row[start : start + CELLS_WIDE] for row in rows)
-    return glyphs
+@lru_cache(maxsize=MAX_CHARACTERS)
+def drawable(character: str) -> str:
+    """The character itself, or what stands for it: without its mark, FALLBACK in the end."""
+    character = _LOOKS_LIKE.get(character, character)
+    base, *marks = list(normalize("NFD", character))
+    if base not in GLYPHS:
+        return FALLBACK
+    return character if all(m in _MARKS or m in _MARKS_BELOW for m in marks) else base
 
 
-GLYPHS = _glyphs()
+def strokes(character: str) -> list[Stroke]:
+    """Of a `drawable` character."""
+    base, *marks = list(normalize("NFD", character))
+    found = _letter(base)
+    if any(mark in _MARKS for mark in marks):
+        if base in "ij":
+            found = [stroke for stroke in found if stroke.y >= X_CELLS]  # loses its dot
+        elif any(stroke.y < X_CELLS for stroke in found):
+            found = [_lowered(stroke) for stroke in found]
+    for mark in marks:
+        found += _MARKS.get(mark) or _MARKS_BELOW[mark]
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class Stroke:
-    """From one cell's centre to a neighbour's, or a dot if both are one; in cells."""
-
-    x: int
-    y: int
-    dx: int
-    dy: int
+def _lowered(stroke: Stroke) -> Stroke:
+    """From the height of capitals to that of small letters, as far as above the base line."""
+    factor = (CAP_CELLS - 1 - X_CELLS) / (CAP_CELLS - 1)
+    return Stroke(stroke.x, X_CELLS + stroke.y * factor, stroke.dx, stroke.dy * factor)
 
 
-def strokes(character: str) -> Iterator[Stroke]:
+def _letter(character: str) -> list[Stroke]:
     """Every set cell joined to its set neighbours; across a corner only where no third cell
     joins the two already."""
-    glyph = GLYPHS.get(character, GLYPHS[FALLBACK])
+    glyph = GLYPHS[character]
 
     def is_set(x: int, y: int) -> bool:
         return 0 <= x < CELLS_WIDE and 0 <= y < CELLS_HIGH and glyph[y][x] == "#"
 
-    for y in range(CELLS_HIGH):
-        for x in range(CELLS_WIDE):
-            if not is_set(x, y):
-                continue
-            for dx, dy in ((1, 0), (0, 1)):
-                if is_set(x + dx, y + dy):
-                    yield Stroke(x, y, dx, dy)
-            for dx in (-1, 1):
-                if is_set(x + dx, y + 1) and not (is_set(x + dx, y) or is_set(x, y + 1)):
-                    yield Stroke(x, y, dx, 1)
-            around = ((x + dx, y + dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy)
-            if not any(is_set(*cell) for cell in around):
-                yield Stroke(x, y, 0, 0)
+    found: list[Stroke] = []
+    for x, y in ((x, y) for y in range(CELLS_HIGH) for x in range(CELLS_WIDE) if is_set(x, y)):
+        found += [Stroke(x, y, dx, dy) for dx, dy in ((1, 0), (0, 1)) if is_set(x + dx, y + dy)]
+        found += [
+            Stroke(x, y, dx, 1)
+            for dx in (-1, 1)
+            if is_set(x + dx, y + 1) and not (is_set(x + dx, y) or is_set(x, y + 1))
+        ]
+        around = ((x + dx, y + dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy)
+        if not any(is_set(*cell) for cell in around):
+            found.append(Stroke(x, y, 0, 0))
+    return found
 
 
-@cache  # bounded by the font's characters times the sizes a test card uses
+@lru_cache(maxsize=MAX_SHAPES)
 def coverage(character: str, scale: int) -> tuple[bytes, ...]:
-    """How much of each pixel the glyph covers, 0 to 255, as `CELLS_HIGH * scale` rows of
+    """How much of each pixel a `drawable` glyph covers, 0 to 255, as `CELLS_HIGH * scale` rows of
     `ADVANCE_CELLS * scale` bytes; `scale` is pixels per cell."""
-    rows = [bytearray(ADVANCE_CELLS * scale) for _ in range(CELLS_HIGH * scale)]
-    for stroke in strokes(character):
-        _draw(rows, stroke, scale)
+    rows = blank_coverage(ADVANCE_CELLS * scale, CELLS_HIGH * scale)
+    draw_strokes(rows, strokes(character), scale, STROKE_RADIUS_CELLS)
     return tuple(map(bytes, rows))
-
-
-def _draw(rows: list[bytearray], stroke: Stroke, scale: int) -> None:
-    """Raise the coverage of the pixels near the stroke."""
-    radius = STROKE_RADIUS_CELLS * scale
-    x, y = (stroke.x + 0.5) * scale - 0.5, (stroke.y + 0.5) * scale - 0.5  # pixel centres
-    dx, dy = stroke.dx * scale, stroke.dy * scale
-    length = dx * dx + dy * dy
-    reach = radius + 1
-    for line in range(max(0, floor(min(y, y + dy) - reach)), ceil(max(y, y + dy) + reach) + 1):
-        if line >= len(rows):
-            break
-        row = rows[line]
-        first = max(0, floor(min(x, x + dx) - reach))
-        last = min(len(row) - 1, ceil(max(x, x + dx) + reach))
-        for column in range(first, last + 1):
-            along = ((column - x) * dx + (line - y) * dy) / length if length else 0.0
-            along = min(1.0, max(0.0, along))
-            distance = hypot(column - x - along * dx, line - y - along * dy)
-            level = round(255 * min(1.0, max(0.0, radius - distance + 0.5)))
-            row[column] = max(row[column], level)
 
 
 def text_width_px(text: str, scale: int) -> int:
     return len(text) * ADVANCE_CELLS * scale
 
 
-@cache  # bounded like `coverage`, times the colour pairs of a test card
+@lru_cache(maxsize=MAX_GLYPHS)
 def glyph_luma(character: str, scale: int, ink: int, paper: int) -> tuple[bytes, ...]:
-    """The glyph as rows of luma bytes, ink on paper."""
+    """A `drawable` glyph as rows of luma bytes, ink on paper."""
     table = bytes(round(paper + (ink - paper) * level / 255) for level in range(256))
     return tuple(row.translate(table) for row in coverage(character, scale))
 
 
 def text_luma(text: str, scale: int, ink: int, paper: int) -> list[bytes]:
-    """A line of text as rows of luma bytes."""
-    glyphs = [glyph_luma(character, scale, ink, paper) for character in text]
+    """A line of text as rows of luma bytes; none of an empty one."""
+    glyphs = [glyph_luma(drawable(character), scale, ink, paper) for character in text]
     return [b"".join(row) for row in zip(*glyphs, strict=True)]

@@ -8,16 +8,12 @@ turned by whoever shows it, the box itself lies on its side.
 from __future__ import annotations
 
 from time import localtime, strftime
+from unicodedata import normalize
 
 from appliance.capture.options import MAX_TEXT_CHARS, OverlayOptions
 from appliance.capture.picture.canvas import Canvas, even
-from appliance.capture.picture.font import (
-    ADVANCE_CELLS,
-    CAP_CELLS,
-    CELLS_HIGH,
-    text_luma,
-    text_width_px,
-)
+from appliance.capture.picture.font import drawable, strokes, text_luma, text_width_px
+from appliance.capture.picture.glyphs import ADVANCE_CELLS, CAP_CELLS, CELLS_HIGH
 from appliance.capture.picture.wrapping import wrap
 
 INK, PAPER = 235, 28  # luma
@@ -65,7 +61,7 @@ class Overlay:
 
     @text.setter
     def text(self, text: str) -> None:
-        self._text = text[:MAX_TEXT_CHARS]
+        self._text = normalize("NFC", text)[:MAX_TEXT_CHARS]
         self._second = None
 
     def draw(self, canvas: Canvas, unix_us: int) -> None:
@@ -146,7 +142,8 @@ def _padded(row: bytes, pad: int, wide: int) -> bytes:
 
 
 def _has_descender(character: str) -> bool:
-    return character in "gjpqy,;_()@"
+    reach = CAP_CELLS - 0.5
+    return any(max(s.y, s.y + s.dy) > reach for s in strokes(drawable(character)))
 
 
 def _place(position: str, free_x: int, free_y: int, margin: int) -> tuple[int, int]:

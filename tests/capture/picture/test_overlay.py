@@ -10,8 +10,9 @@ from picture_probe import plain_frame, probe, visible
 
 from appliance.capture.options import MAX_TEXT_CHARS, POSITIONS, OverlayOptions
 from appliance.capture.picture.canvas import Canvas
-from appliance.capture.picture.font import ADVANCE_CELLS, CAP_CELLS, glyph_luma
+from appliance.capture.picture.font import glyph_luma
 from appliance.capture.picture.frames import canvas_of
+from appliance.capture.picture.glyphs import ADVANCE_CELLS, CAP_CELLS
 from appliance.capture.picture.overlay import INK, PAPER, Overlay
 from appliance.capture.picture.turning import turn
 
@@ -111,10 +112,10 @@ def test_overlay_text_changes_with_the_next_picture() -> None:
     overlay = Overlay(SHOWN, "front-door", 640, 360)
     canvas = canvas_of(plain_frame(640, 360))
     overlay.draw(canvas, NOW_US)
-    overlay.text = "Open"
+    overlay.text = "Shut"
     canvas = canvas_of(plain_frame(640, 360))
     overlay.draw(canvas, NOW_US + 1)
-    assert read(canvas, 2, 4) == "Open"
+    assert read(canvas, 2, 4) == "Shut"
 
 
 def test_overlay_clock_goes_on() -> None:
