@@ -1,40 +1,42 @@
-"""Software H.264 by libx264: no delay, no B-frames, a keyframe when time or a viewer asks.
-
-Keyframes lie on a grid of time that begins with the first picture, so that neither dropped pictures
-nor keyframes that viewers ask for move the places where segments are cut.
-"""
+"""Software H.264 by libx264: no delay, no B-frames, a keyframe when time or a viewer asks."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from math import ceil
-from typing import Any
 
 import av
-from av.video.frame import PictureType
 
+from appliance.capture.encoders.encoder import (
+    BT709,
+    LIMITED_RANGE,
+    MICROSECOND,
+    EncoderSettings,
+    KeyframeGrid,
+    PacketReader,
+    stamp,
+)
 from appliance.capture.fault import SourceFault
-from appliance.media.h264 import ParameterSets, split_parameter_sets
-from appliance.media.nal import split_annexb
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
 from appliance.wire.pipe.messages import Reason
 
-MICROSECOND = Fraction(1, 1_000_000)
-BT709 = 1
-LIMITED_RANGE = 1
+__all__ = ["BT709", "LIMITED_RANGE", "MICROSECOND", "H264Encoder"]
+
 PIXELS_PER_THREAD = 1280 * 720 * 30  # a second's work that one core of a small board can do
 MAX_THREADS = 4
 NEVER = 1 << 20  # pictures between keyframes that x264 would place by itself
 
 
 class H264Encoder:
-    """`track` is None until the first picture came out.
+    """A `VideoEncoder`.
 
     Raises: SourceFault if this libav has no libx264 or it refuses the settings.
     """
+
+    name = "libx264"
 
     def __init__(
         self,
@@ -45,83 +47,94 @@ class H264Encoder:
         *,
         bitrate_bps: int,
         keyframe_us: int,
+        threads: int = 0,
+        preset: str = "superfast",
+        rotation_deg: int = 0,
+        matrix: int = BT709,
     ) -> None:
-        self.track: Track | None = None
-        self._track_id = track_id
-        self._sets = ParameterSets()
-        self._keyframe_us = keyframe_us
-        self._half_picture_us = 500_000 * fps.denominator // fps.numerator
-        self._first_us: int | None = None
-        self._key_due_us = 0
-        self._open = partial(_open, width, height, fps)
-        self._context = self._open(bitrate_bps)
+        threads = threads or threads_for(width, height, fps)
+        self._settings = EncoderSettings(
+            width, height, fps, bitrate_bps, keyframe_us, threads, preset, rotation_deg, matrix
+        )
+        self.threads = self._settings.threads
+        self._pace = fps
+        self._grid = KeyframeGrid(keyframe_us, fps)
+        self._reader = PacketReader(track_id, rotation_deg)
+        self._context = _open(self._settings, self._pace)
+
+    @property
+    def track(self) -> Track | None:
+        return self._reader.track
 
     def encode(self, frame: av.VideoFrame, dts_us: int, *, key: bool = False) -> list[AccessUnit]:
-        """The access unit of this picture (one, as there is no delay); the frame stays the
-        caller's and may be drawn on again."""
-        key = self._is_due(dts_us) or key
-        # Must be set back: a frame that keeps its type makes every picture an IDR.
-        frame.pict_type = PictureType.I if key else PictureType.NONE
-        frame.pts = dts_us
-        frame.time_base = MICROSECOND
-        return [unit for packet in self._context.encode(frame) for unit in self._units(packet)]
-
-    def _is_due(self, dts_us: int) -> bool:
-        """Whether this picture is the one nearest to the next place of the grid."""
-        if dts_us < self._key_due_us:
-            return False
-        if self._first_us is None:
-            self._first_us = dts_us
-        places = (dts_us + self._half_picture_us - self._first_us) // self._keyframe_us
-        next_us = self._first_us + (places + 1) * self._keyframe_us
-        self._key_due_us = next_us - self._half_picture_us
-        return True
+        """The access unit of this picture: one, as there is no delay."""
+        stamp(frame, dts_us, key=self._grid.is_due(dts_us) or key)
+        return [
+            unit for packet in self._context.encode(frame) for unit in self._reader.units(packet)
+        ]
 
     def set_bitrate(self, bitrate_bps: int) -> None:
         """From the next picture on, which is a keyframe: x264 is opened anew, as the bound of its
         buffer cannot be changed through libav while it runs."""
-        self._context = self._open(bitrate_bps)
+        self._settings = replace(self._settings, bitrate_bps=bitrate_bps)
+        self._context = _open(self._settings, self._pace)
 
-    def _units(self, packet: av.Packet[Any]) -> list[AccessUnit]:
-        split = split_parameter_sets(split_annexb(bytes(packet)))
-        config = self._sets.update(split)
-        if config is not None and (self.track is None or config != self.track.config):
-            self.track = Track(self._track_id, config)
-        dts_us, pts_us = packet.dts, packet.pts
-        if self.track is None or dts_us is None or pts_us is None or not split.media:
-            return []
-        return [AccessUnit(self.track, dts_us, pts_us, split.key, tuple(split.media))]
+    def set_fps(self, fps: int) -> None:
+        """From the next picture on, which is a keyframe."""
+        self._pace = Fraction(fps)
+        self._grid.set_fps(self._pace)
+        self._context = _open(self._settings, self._pace)
+
+    def set_keyframe_us(self, keyframe_us: int) -> None:
+        self._grid.set_keyframe_us(keyframe_us)
+
+    def close(self) -> None:
+        """Nothing is held back, and libav frees the rest with the object."""
 
 
-def _open(width: int, height: int, fps: Fraction, bitrate_bps: int) -> av.VideoCodecContext:
+def threads_for(width: int, height: int, fps: Fraction) -> int:
+    threads = ceil(width * height * fps / PIXELS_PER_THREAD)
+    return min(MAX_THREADS, os.cpu_count() or 1, threads)
+
+
+def _open(settings: EncoderSettings, pace: Fraction) -> av.VideoCodecContext:
+    """pace: how many pictures a second really come.
+
+    x264 is told the declared rate and a bit rate in proportion, so that the parameter sets, and
+    with them the track, stay the same at every pace.
+    """
     try:
         context = av.VideoCodecContext.create("libx264", "w")
     except ValueError:  # av.codec.codec.UnknownCodecError, which has no public name
         raise SourceFault(
-            Reason.ENCODER, "this machine's libav has no libx264: install an av package that has it"
+            Reason.ENCODER,
+            "this machine's libav has no libx264: install one that has it (Debian's python3-av)",
         ) from None
-    context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+    context.width, context.height, context.pix_fmt = settings.width, settings.height, "yuv420p"
     context.time_base = MICROSECOND
-    context.framerate = fps
-    context.bit_rate = bitrate_bps
+    context.framerate = settings.fps
+    told_bps = int(settings.bitrate_bps * settings.fps / pace)
+    context.bit_rate = told_bps
     context.gop_size = NEVER
     context.max_b_frames = 0
     context.color_range = LIMITED_RANGE
-    context.colorspace = context.color_primaries = context.color_trc = BT709
-    threads = ceil(width * height * fps / PIXELS_PER_THREAD)
-    context.thread_count = min(MAX_THREADS, os.cpu_count() or 1, threads)
+    context.colorspace = context.color_primaries = context.color_trc = settings.matrix
+    context.thread_count = settings.threads
     context.options = {
-        "preset": "superfast",
+        "preset": settings.preset,
         "tune": "zerolatency",
         "forced-idr": "1",
-        "maxrate": str(bitrate_bps),
-        "bufsize": str(bitrate_bps),  # one second: a keyframe may be large, the average holds
+        "maxrate": str(told_bps),
+        # One second: a keyframe may be large, the average holds.
+        "bufsize": str(settings.bitrate_bps),
         "x264-params": "repeat-headers=1:scenecut=0",
     }
     try:
         context.open()
     except av.FFmpegError as error:
         raise SourceFault(
-            Reason.ENCODER, f"libx264 refuses {width}x{height} at {bitrate_bps} bits/s: {error}"
+            Reason.ENCODER,
+            f"libx264 refuses {settings.width}x{settings.height} at {settings.bitrate_bps} bits/s:"
+            f" {error}",
         ) from None
     return context

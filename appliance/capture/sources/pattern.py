@@ -13,26 +13,25 @@ from fractions import Fraction
 
 import av
 
-from appliance.capture.clock import monotonic_us, sleep_until_us, unix_offset_us
+from appliance.capture.clock import WallClock, monotonic_us, sleep_until_us
 from appliance.capture.commands import Commands
 from appliance.capture.encoders.aac import FRAME_SAMPLES, AacEncoder
-from appliance.capture.encoders.h264 import BT709, LIMITED_RANGE, H264Encoder
-from appliance.capture.fault import SourceFault
+from appliance.capture.fault import ChangeRefused, SourceFault
 from appliance.capture.options import Options
 from appliance.capture.outlet import Sink
+from appliance.capture.pattern.controls import CardControls
 from appliance.capture.pattern.testcard import Caption, TestCard
 from appliance.capture.pattern.tone import Tone
-from appliance.capture.picture.canvas import Canvas, Plane
+from appliance.capture.picture.frames import blank_frame, canvas_of
+from appliance.capture.pipeline.line import Pipeline
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
-from appliance.wire.pipe.messages import Reason
+from appliance.wire.pipe.messages import AUDIO_ID, Reason, Rung
 
-VIDEO_ID, AUDIO_ID = 1, 2
 RATE_HZ = 48_000
 SECOND_US = 1_000_000
 MAX_AUDIO_LATE_US = 500_000  # what is older is left out: nobody would hear it in time
 ENCODER_FRAMES = 2
-CLOCK_STEP_US = 100_000  # the wall clock was set, not slewed
 
 
 def create(rest: str, options: Options) -> PatternSource:
@@ -41,49 +40,21 @@ def create(rest: str, options: Options) -> PatternSource:
     return PatternSource(options)
 
 
-class WallClock:
-    """Monotonic → wall time by one offset, which follows only real steps of the clock."""
-
-    def __init__(self) -> None:
-        self._offset_us = unix_offset_us()
-
-    def unix_us(self, time_us: int) -> int:
-        return time_us + self._offset_us
-
-    def follow(self) -> None:
-        offset_us = unix_offset_us()
-        if abs(offset_us - self._offset_us) > CLOCK_STEP_US:
-            self._offset_us = offset_us
-
-
 class PatternVideo:
-    """Draws and encodes pictures; `due_us` is when the next one is taken."""
+    """Draws pictures; `due_us` is when the next one is taken."""
 
-    def __init__(self, options: Options, clock: WallClock) -> None:
+    def __init__(self, options: Options, clock: WallClock, controls: CardControls) -> None:
         self._fps = options.fps
         self._clock = clock
-        self._encoder = H264Encoder(
-            VIDEO_ID,
-            options.width,
-            options.height,
-            Fraction(options.fps),
-            bitrate_bps=options.bitrate_bps,
-            keyframe_us=options.keyframe_us,
-        )
-        self._card = TestCard(options.width, options.height, _caption(options))
-        self._frame = av.VideoFrame(options.width, options.height, "yuv420p")
-        self._frame.colorspace, self._frame.color_range = BT709, LIMITED_RANGE
-        self._canvas = _canvas(self._frame)
+        self._card = TestCard(options.width, options.height, _caption(options), controls)
+        self.frame = blank_frame(options.width, options.height)
+        self._canvas = canvas_of(self.frame)
         self._card.paint(self._canvas)
         self._number = 0
         now_us = monotonic_us()
         within_us = clock.unix_us(now_us) % SECOND_US
         self._second_us = now_us - within_us  # slots are counted from here
         self._slot = within_us * self._fps // SECOND_US + 1
-
-    @property
-    def track(self) -> Track | None:
-        return self._encoder.track
 
     @property
     def due_us(self) -> int:
@@ -93,20 +64,18 @@ class PatternVideo:
         """Leave out the pictures whose time has passed; how many."""
         newest = (monotonic_us() - self._second_us) * self._fps // SECOND_US
         missed = max(0, newest - self._slot)
-        self._slot += missed
-        self._number += missed
+        self.skip(missed)
         return missed
 
-    def next_units(self, commands: Commands) -> list[AccessUnit]:
-        due_us = self.due_us
+    def skip(self, count: int = 1) -> None:
+        self._slot += count
+        self._number += count
+
+    def draw(self) -> None:
+        """The picture that is due, on `frame`."""
         self._clock.follow()
-        self._card.draw(self._canvas, self._number, self._clock.unix_us(due_us))
-        self._slot += 1
-        self._number += 1
-        bitrate_bps = commands.take_bitrate_bps()
-        if bitrate_bps is not None:
-            self._encoder.set_bitrate(bitrate_bps)
-        return self._encoder.encode(self._frame, due_us, key=commands.take_keyframe())
+        self._card.draw(self._canvas, self._number, self._clock.unix_us(self.due_us))
+        self.skip()
 
 
 class PatternAudio:
@@ -154,35 +123,44 @@ class PatternAudio:
 class PatternSource:
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._controls = CardControls()
+        try:
+            self._controls.set(options.controls)
+        except ChangeRefused as refusal:
+            raise SourceFault(Reason.SOURCE_INVALID, str(refusal)) from None
 
     def run(self, sink: Sink, commands: Commands) -> None:
         clock = WallClock()
-        video = PatternVideo(self._options, clock)
+        pipeline = Pipeline(self._options, sink, commands)
+        pipeline.set_device(
+            {"device": "pattern", "name": "test pattern", "driver": "pattern", "format": "I420"},
+            self._controls,
+        )
+        video = PatternVideo(self._options, clock, self._controls)
         audio = PatternAudio(self._options, clock) if self._options.audio != "none" else None
-        described: Track | None = None
+        if audio is not None:
+            pipeline.set_audio_track(audio.track)
         while True:
-            if audio is not None and described is not None and audio.due_us < video.due_us:
+            if audio is not None and pipeline.has_begun and audio.due_us < video.due_us:
                 sleep_until_us(audio.due_us)
                 audio.skip_missed()
-                units = audio.next_units()
-            else:
-                sleep_until_us(video.due_us)
-                sink.drop(video.skip_missed())
-                units = video.next_units(commands)
-            if video.track is not None and video.track is not described:
-                described = video.track
-                sink.describe((described, audio.track) if audio is not None else (described,))
-            for unit in units:
-                sink.write(unit)
+                pipeline.write_audio(audio.next_units())
+                continue
+            sleep_until_us(video.due_us)
+            sink.drop(video.skip_missed())
+            if pipeline.obey() is Rung.CAMERA:
+                video = PatternVideo(self._options, clock, self._controls)
+                continue
+            self._feed(pipeline, video)
 
-
-def _canvas(frame: av.VideoFrame) -> Canvas:
-    return Canvas(
-        [
-            Plane(memoryview(plane).cast("B"), plane.line_size, plane.width, plane.height)
-            for plane in frame.planes
-        ]
-    )
+    def _feed(self, pipeline: Pipeline, video: PatternVideo) -> None:
+        due_us = video.due_us
+        if not pipeline.is_due(due_us):
+            video.skip()
+            return
+        began_us = monotonic_us()
+        video.draw()
+        pipeline.feed(video.frame, due_us, keep=True, spent_us=monotonic_us() - began_us)
 
 
 def _caption(options: Options) -> Caption:
