@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import math
 from ctypes import byref, c_int, c_uint, c_ulong, c_void_p
 from dataclasses import dataclass
 
@@ -31,8 +30,8 @@ ACCESS_RW_INTERLEAVED = 3
 FORMATS = {2: ("s16", 2), 10: ("s32", 4)}  # SND_PCM_FORMAT_S16_LE, _S32_LE: libav's names, bytes
 TSTAMP_ENABLE = TSTAMP_MONOTONIC = 1
 STATE_SUSPENDED, STATE_DISCONNECTED = 7, 8
-PERIOD_SAMPLES = 1024  # one AAC frame per waking at 48 kHz
-BUFFER_PERIODS = 32  # 0.7 s that a loaded machine may let us wait
+PERIOD_US = 40_000  # two AAC frames per waking, which costs more than they do
+BUFFER_PERIODS = 16  # that a loaded machine may let us wait
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 192_000
 MAX_STAMP_AGE_US = 2_000_000  # older, or of the future: not a stamp of CLOCK_MONOTONIC
 MAX_DELAY_US = 200_000  # of a converter; more is a driver's mistake
@@ -134,7 +133,7 @@ class Pcm:
         )
         if not MIN_RATE_HZ <= rate.value <= MAX_RATE_HZ:
             raise AlsaFault(f"{self.name}: a sample rate of {rate.value} Hz")
-        period = c_ulong(math.ceil(PERIOD_SAMPLES * rate.value / rate_hz))
+        period = c_ulong(rate.value * PERIOD_US // 1_000_000)
         buffer = c_ulong(period.value * BUFFER_PERIODS)
         near = alsa.snd_pcm_hw_params_set_period_size_near
         self._check(near(handle, params, byref(period), byref(direction)))

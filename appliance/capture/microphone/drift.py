@@ -81,8 +81,9 @@ class SampleClock:
         if late_us <= window.late_us:
             window.count, window.late_us = count, late_us
         if time_us - window.began_us >= window.length_us:
-            self._window = Window(time_us, min(2 * window.length_us, WINDOW_US), count, inf)
             self._close(window)
+            length_us = FIRST_WINDOW_US if self._outliers else min(2 * window.length_us, WINDOW_US)
+            self._window = Window(time_us, length_us, count, inf)
 
     def _close(self, window: Window) -> None:
         """Let the filter learn from a window."""

@@ -1,9 +1,10 @@
-"""The microphone of a stream: a thread that never lets a fault of sound reach the picture.
+"""The microphone of a stream: threads that never let a fault of sound reach the picture.
 
-Theory of operation: the thread opens the device, reads it, recovers its clock and writes AAC.
+Theory of operation: one thread opens the device, reads it, recovers its clock and writes AAC.
 Whatever goes wrong ends one listening; the next begins after a pause that doubles from RETRY_US to
 MAX_RETRY_US and begins anew after a listening that lasted. Once a device has been heard the track
-stays: silence fills the time in which it is away, so that viewers keep their players.
+stays: silence fills the time in which it is away, so that viewers keep their players. Another
+thread does that, for a driver may hold the first one as long as it likes.
 """
 
 from __future__ import annotations
@@ -28,16 +29,18 @@ AUDIO_ID = 2
 NO_DEVICE, ANY_DEVICE = "none", "auto"
 RETRY_US, MAX_RETRY_US = 1_000_000, 30_000_000
 LASTING_US = 10_000_000  # a listening as long as this starts the pauses anew
-TICK_US = 100_000
+WAIT_US = 500_000  # for samples
 STALL_US = 2_000_000  # without a sample: the device hangs
 FILL_DELAY_US = 500_000  # silence keeps this far behind: sound may still come
-STOP_S = 2.0  # for the thread, which a driver may hold
+FILL_INTERVAL_US = 200_000
+STOP_S = 1.0  # for a thread, which a driver may hold
 WARNING, INFO = "<4>", "<6>"  # sd-daemon(3)
 
 
 class Microphone:
     """on_track(track) when a device is first heard, on_track(None) once if there is none at the
-    start; on_units(units) from then on, without end. Both are called in the microphone's thread.
+    start; on_units(units) from then on, without end. Both are called in the microphone's threads,
+    one at a time.
 
     beside: the camera's video node; "auto" prefers the microphone in the same camera.
     """
@@ -59,11 +62,16 @@ class Microphone:
         self._beside = beside
         self._stop = threading.Event()
         self._settled = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="microphone", daemon=True)
+        self._threads = [
+            threading.Thread(target=work, name=f"microphone {name}", daemon=True)
+            for name, work in (("listening", self._run), ("silence", self._fill_gaps))
+        ]
+        self._voice_lock = threading.Lock()
         self._voice: Voice | None = None
         self._clock = SampleClock(options.audio_rate_hz)
         self._clock_of: tuple[str, int] | None = None
         self._status: dict[str, Any] | None = None
+        self._heard_us = 0
         self._told = ""
 
     # -- for other threads ---------------------------------------------------------------------
@@ -72,29 +80,36 @@ class Microphone:
         if self._wanted == NO_DEVICE:
             self._settled.set()
         else:
-            self._thread.start()
+            for thread in self._threads:
+                thread.start()
 
     def wait_settled(self, timeout_s: float) -> bool:
         """Whether it is known by then if there is sound."""
         return self._settled.wait(timeout_s)
 
     def stop(self) -> None:
-        """No callback begins after this, unless a driver holds the thread for longer."""
+        """Release the device, unless a driver holds the thread for longer; no callback later."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(STOP_S)
+        if self._voice_lock.acquire(timeout=STOP_S):  # after the callback that is under way
+            self._voice_lock.release()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(STOP_S)
 
     def status(self) -> dict[str, Any] | None:
         """As in the worker's State; None if no sound is wanted, or "auto" never found any."""
-        return self._status
+        status, silent_us = self._status, monotonic_us() - self._heard_us
+        if status is None or status["error"] or silent_us <= STALL_US:
+            return status
+        return status | {"error": f"{status['device']}: no sample for {silent_us // US_PER_S} s"}
 
-    # -- the thread ----------------------------------------------------------------------------
+    # -- the listening thread ------------------------------------------------------------------
 
     def _run(self) -> None:
         pause_us, began_us = 0, monotonic_us()
         while not self._stop.is_set():
             try:
-                self._rest(pause_us)
+                self._stop.wait(pause_us / US_PER_S)
                 began_us = monotonic_us()
                 self._listen()
             except AlsaFault as error:
@@ -119,16 +134,16 @@ class Microphone:
         try:
             if self._clock_of != (name, pcm.rate_hz):
                 self._clock_of, self._clock = (name, pcm.rate_hz), SampleClock(pcm.rate_hz)
-            pace, is_first, heard_us = Pace(pcm.rate_hz, monotonic_us()), True, monotonic_us()
+            pace, is_first = Pace(pcm.rate_hz, monotonic_us()), True
+            self._heard_us = monotonic_us()
             while not self._stop.is_set():
-                captured = pcm.read(TICK_US)
+                captured = pcm.read(WAIT_US)
                 now_us = monotonic_us()
                 if captured is None:
-                    if now_us - heard_us > STALL_US:
+                    if now_us - self._heard_us > STALL_US:
                         raise AlsaFault(f"{name}: no sample for {STALL_US // US_PER_S} s")
-                    self._fill(now_us)
                     continue
-                heard_us = now_us
+                self._heard_us = now_us
                 if is_first:
                     self._find(pcm)
                 self._hear(pcm, captured, pace, is_first=is_first)
@@ -144,29 +159,37 @@ class Microphone:
 
     def _find(self, pcm: Pcm) -> None:
         """The first samples after the opening are there."""
-        if self._voice is None:
-            self._voice = Voice(
-                AUDIO_ID, self._rate_hz, self._channels, bitrate_bps=self._bitrate_bps
-            )
-            self._on_track(self._voice.track)
-        self._voice.connect(pcm.sample_format, pcm.channels, pcm.rate_hz)
+        with self._voice_lock:
+            if self._voice is None:
+                self._voice = Voice(
+                    AUDIO_ID, self._rate_hz, self._channels, bitrate_bps=self._bitrate_bps
+                )
+                self._on_track(self._voice.track)
+            self._voice.connect(pcm.sample_format, pcm.channels, pcm.rate_hz)
         self._settled.set()
         self._tell(INFO, f"sound from {pcm.name}, {pcm.rate_hz} Hz, {pcm.channels} channels")
 
     def _hear(self, pcm: Pcm, captured: Captured, pace: Pace, *, is_first: bool) -> None:
-        voice, clock = self._voice, self._clock
-        assert voice is not None
+        clock = self._clock
         due_us = pace.take(captured.samples, monotonic_us(), clocked=captured.clocked)
         total, time_us = captured.total, captured.time_us
         if not pace.clocked:
             total, time_us = captured.first + captured.samples, due_us
-        if is_first or captured.after_gap:
+        is_cut = is_first or captured.after_gap
+        if is_cut:
             clock.restart(total, time_us)
-            voice.cut()
         else:
             clock.observe(total, time_us)
-        units = voice.feed(captured.data, captured.samples, clock.time_us(captured.first))
-        skew_us = clock.time_us(captured.first + captured.samples) - voice.end_us
+        with self._voice_lock:
+            voice = self._voice
+            if voice is None or self._stop.is_set():
+                return
+            if is_cut:
+                voice.cut()
+            units = voice.feed(captured.data, captured.samples, clock.time_us(captured.first))
+            skew_us = clock.time_us(captured.first + captured.samples) - voice.end_us
+            if units:
+                self._on_units(units)
         self._status = {
             "device": pcm.name,
             "rate_hz": pcm.rate_hz,
@@ -175,13 +198,6 @@ class Microphone:
             "skew_ms": round(skew_us / 1000, 1),
             "error": "",
         }
-        if units:
-            self._on_units(units)
-
-    def _fill(self, now_us: int) -> None:
-        units = self._voice.fill(now_us - FILL_DELAY_US) if self._voice is not None else []
-        if units:
-            self._on_units(units)
 
     def _settle(self) -> None:
         """There is no sound for now; say so once."""
@@ -195,14 +211,23 @@ class Microphone:
         self._tell(WARNING, f"no sound: {error}")
         self._settle()
 
-    def _rest(self, pause_us: int) -> None:
-        until_us = monotonic_us() + pause_us
-        while monotonic_us() < until_us and not self._stop.wait(TICK_US / US_PER_S):
-            self._fill(monotonic_us())
-
     def _tell(self, priority: str, text: str) -> None:
         """A line for the log, unless it is the one before."""
         if text != self._told:
             self._told = text
             sys.stderr.write(f"{priority}{text}\n")
             sys.stderr.flush()
+
+    # -- the other thread ----------------------------------------------------------------------
+
+    def _fill_gaps(self) -> None:
+        while not self._stop.wait(FILL_INTERVAL_US / US_PER_S):
+            with self._voice_lock:
+                if self._voice is None:
+                    continue
+                units = self._voice.fill(monotonic_us() - FILL_DELAY_US)
+                try:
+                    if units and not self._stop.is_set():
+                        self._on_units(units)
+                except BrokenPipeError:
+                    return
