@@ -16,6 +16,9 @@ SCHEMES = {
     "pattern": "pattern",
     "file": "file",
     "av": "url",
+    "slate": "slate",
+    "v4l2": "v4l2",
+    "picamera2": "picamera2",
 }
 
 
