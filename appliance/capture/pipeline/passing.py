@@ -116,6 +116,11 @@ class PassingLine:
         unit = AccessUnit(self._track, time_us, time_us, split.key, tuple(split.media))
         self._tracks.write((unit,))
 
+    def begin_anew(self) -> None:
+        """The camera was opened again: what comes refers to nothing before it."""
+        self._watcher.restart()
+        self._waits_for_key = True
+
     def _lose(self) -> None:
         """What follows a damaged unit refers to it."""
         self._watcher.drop(1)
