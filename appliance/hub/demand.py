@@ -48,6 +48,10 @@ class Demand:
     def is_idle_for(self, grace_us: int) -> bool:
         return not self.viewers and self._clock.monotonic_us() - self.idle_since_us >= grace_us
 
+    async def wait_changed(self) -> None:
+        """Returns when a viewer has come or gone."""
+        await self._changed.wait()
+
     async def wait_wanted(self) -> None:
         """Returns once somebody watches."""
         while not self.viewers:

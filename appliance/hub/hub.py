@@ -33,22 +33,29 @@ class Hub:
         return stream
 
     def publish(
-        self, name: str, origin: str, *, takeover: bool = False, stamped: bool = False
+        self,
+        name: str,
+        origin: str,
+        *,
+        takeover: bool = False,
+        stamped: bool = False,
+        placeholder: str = "",
     ) -> Publisher:
         """The write lease of a stream, to be used as an async context manager.
 
-        Raises: NameInvalid, LimitExceeded, StreamBusy if it is held and `takeover` is not set.
+        A placeholder gives way to media, never the other way round. Raises: NameInvalid,
+        LimitExceeded, StreamBusy if it is held and `takeover` is not set.
         """
         stream = self._add(stream_name(name))
         holder = stream.publisher
         if holder is not None:
-            if not takeover:
+            if not takeover and not (holder.placeholder and not placeholder):
                 raise StreamBusy(f"{name} is already published by {holder.origin}")
             holder.revoke(origin)
             stream.release(holder)
-        publisher = Publisher(stream, origin, stamped=stamped)
+        publisher = Publisher(stream, origin, stamped=stamped, placeholder=placeholder)
         stream.publisher = publisher
-        stream.restarts += stream.newest_dts_us is not None
+        stream.restarts += stream.has_run and not placeholder
         stream.changed.fire()
         return publisher
 

@@ -25,11 +25,16 @@ class Publisher:
     origin: the session that publishes, such as ``rtmp#12``.
     stamped: units come with CLOCK_MONOTONIC stamps (our capture worker); otherwise the first unit
         is placed at the present.
+    placeholder: what a still picture says that is shown in place of media; empty for media. It
+        gives way to every publisher of media, and no figure of the stream counts it.
     """
 
-    def __init__(self, stream: Stream, origin: str, *, stamped: bool = False) -> None:
+    def __init__(
+        self, stream: Stream, origin: str, *, stamped: bool = False, placeholder: str = ""
+    ) -> None:
         self.stream = stream
         self.origin = origin
+        self.placeholder = placeholder
         self.since_us = stream.clock.monotonic_us()
         self.on_keyframe_request: Callable[[], None] | None = None
         self.revoked_by: str | None = None

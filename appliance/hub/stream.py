@@ -80,8 +80,8 @@ class Stream:
         self.newest_dts_us: int | None = None
         self.offline_since_us = clock.monotonic_us()
         self.restarts = 0
+        self.has_run = False  # there has been media
         self.closed = False
-        self._placeholder = ""
 
     # -- the publisher's side ------------------------------------------------------------------
 
@@ -92,14 +92,19 @@ class Stream:
             return
         self.units.forget_keys()
         self.tracks = tracks
-        self.stats = {track.id: self.stats.get(track.id, TrackStats()) for track in tracks}
+        ids = {track.id for track in tracks}
+        if self.placeholder:  # the figures of the media it stands for stay
+            ids |= self.stats.keys()
+        self.stats = {number: self.stats.get(number, TrackStats()) for number in ids}
         for rendition in list(self.renditions.values()):
             self._guard(rendition, rendition.describe, tracks)
         self.changed.fire()
 
     def append(self, unit: AccessUnit) -> None:
         now_us = self.clock.monotonic_us()
-        self.stats[unit.track.id].count(unit, now_us)
+        if not self.placeholder:
+            self.stats[unit.track.id].count(unit, now_us)
+            self.has_run = True
         if self.newest_dts_us is None or unit.dts_us > self.newest_dts_us:
             self.newest_dts_us = unit.dts_us
         if unit.key:
@@ -114,20 +119,6 @@ class Stream:
         anchor = self.anchor
         if anchor is None or abs(anchor.unix_us_at(unit.dts_us) - unix_us) > CLOCK_STEP_US:
             self.anchor = Anchor(unit.dts_us, unix_us)
-
-    @property
-    def placeholder(self) -> str:
-        """Why there is no real media, in the words of the slate that is published in its place.
-
-        Empty while real media is published; `changed` fires when it is set to something else.
-        """
-        return self._placeholder
-
-    @placeholder.setter
-    def placeholder(self, words: str) -> None:
-        if words != self._placeholder:
-            self._placeholder = words
-            self.changed.fire()
 
     def release(self, publisher: Publisher) -> None:
         if self.publisher is not publisher:
@@ -216,18 +207,32 @@ class Stream:
     # -- figures and housekeeping --------------------------------------------------------------
 
     @property
+    def placeholder(self) -> str:
+        """What the picture says that is shown in place of media; empty while there is media."""
+        return self.publisher.placeholder if self.publisher is not None else ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether media is published; a placeholder is none."""
+        return self.publisher is not None and not self.publisher.placeholder
+
+    @property
     def has_video(self) -> bool:
         return any(track.kind is Kind.VIDEO for track in self.tracks)
 
-    def last_unit_age_us(self) -> int | None:
-        """Age of the newest unit of the track that matters (video if there is any)."""
+    def last_unit_us(self) -> int | None:
+        """When the newest unit came of the track that matters (video if there is any)."""
         stamps = [
             self.stats[track.id].last_unit_us
             for track in self.tracks
             if track.kind is Kind.VIDEO or not self.has_video
         ]
-        newest = max((stamp for stamp in stamps if stamp is not None), default=None)
-        return None if newest is None else self.clock.monotonic_us() - newest
+        return max((stamp for stamp in stamps if stamp is not None), default=None)
+
+    def last_unit_age_us(self) -> int | None:
+        """Its age."""
+        newest_us = self.last_unit_us()
+        return None if newest_us is None else self.clock.monotonic_us() - newest_us
 
     def sweep(self) -> None:
         """Drop what nobody watches any more."""

@@ -15,6 +15,7 @@ from appliance.hub.sessions import Sessions
 from appliance.hub.stats import Counters, Faults
 from appliance.net.http import Request, Router
 from appliance.net.supervisor import Supervisor
+from appliance.net.systemd import Watchdog
 
 
 def check_even(side_px: int) -> None:
@@ -160,6 +161,7 @@ class Context:
     streams: tuple[StreamSettings, ...]
     cameras: Cameras = field(default_factory=Cameras)
     state_dir: Path | None = None  # where what must outlive a restart is kept; None: nowhere
+    watchdog: Watchdog = field(default_factory=Watchdog)  # who has given up hope
 
 
 def credentials_of(request: Request, *, with_query: bool = False) -> Credentials:

@@ -49,3 +49,35 @@ def test_hours_without_any_hold_nothing() -> None:
 def test_hours_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_hours(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("mon-fri 08:00-18:00", {0, 1, 2, 3, 4}),
+        ("Sat,Sun 08:00-18:00", {5, 6}),
+        ("fri-mon 08:00-18:00", {4, 5, 6, 0}),
+        ("wed 08:00-18:00", {2}),
+        ("mon, wed-thu  08:00-18:00", {0, 2, 3}),
+        ("08:00-18:00", set(range(7))),
+    ],
+)
+def test_hours_may_be_those_of_some_days(text: str, days: set[int]) -> None:
+    hours = parse_hours(text)
+    assert {day for day in range(7) if hours.contains(600, day)} == days
+    assert not any(hours.contains(1080, day) for day in range(7))
+
+
+def test_hours_through_the_night_belong_to_the_day_they_begin_on() -> None:
+    hours = parse_hours("fri-sat 22:00-06:00")
+    assert {day for day in range(7) if hours.contains(1320, day)} == {4, 5}
+    assert {day for day in range(7) if hours.contains(359, day)} == {5, 6}
+    assert not any(hours.contains(360, day) for day in range(7))
+    assert parse_hours("sun 23:00-01:00").contains(0, 0)
+
+
+@pytest.mark.parametrize("text", ["foo 08:00-09:00", "mon- 08:00-09:00", "mon-,fri 08:00-09:00",
+                                  ", 08:00-09:00", "monday 08:00-09:00", "mon–fri 08:00-09:00"])  # fmt: skip
+def test_hours_of_days_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_hours(text)

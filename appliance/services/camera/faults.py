@@ -16,6 +16,11 @@ class WorkerFault(ApplianceError):
 DIED = "died"
 STALLED = "stalled"
 GARBAGE = "garbage"
+FLOOD = "flood"
+DEAF = "deaf"
 TAKEN_OVER = "taken-over"
 CANNOT_START = "cannot-start"
 KICKED = "kicked"
+
+# What a new start of the whole service might cure; a camera that is unplugged is none of them.
+DESPERATE = frozenset({DIED, STALLED, GARBAGE, FLOOD, DEAF, CANNOT_START})

@@ -11,9 +11,10 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import appliance
-from appliance.services.camera.faults import CANNOT_START, DIED, WorkerFault
+from appliance.services.camera.faults import CANNOT_START, DEAF, DIED, WorkerFault
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ PACKAGE_ROOT = str(Path(appliance.__file__).parent.parent)
 SOURCE_VARIABLE = "PORTHOLE_SOURCE"
 TERMINATE_S = 2.0
 KILL_S = 5.0
+MAX_UNREAD_BYTES = 256 << 10  # of commands, against a worker that never reads them
 LAST_WORDS_S = 1.0  # a dead worker's output may be read this long after its exit is known
 
 
@@ -43,12 +45,17 @@ class WorkerProcess(asyncio.SubprocessProtocol):
     """What the worker writes goes to the callbacks as it comes: nothing is queued here.
 
     ended: resolves when its output has ended; the exit status is in the error text.
+    on_exit: called when the process is no more, be it long after everybody gave up on it.
     """
 
     def __init__(
-        self, on_output: Callable[[bytes], None], on_error_output: Callable[[bytes], None]
+        self,
+        on_output: Callable[[bytes], None],
+        on_error_output: Callable[[bytes], None],
+        on_exit: Callable[[], None] | None = None,
     ) -> None:
         self._callbacks = {1: on_output, 2: on_error_output}
+        self._on_exit = on_exit
         self._transport: asyncio.SubprocessTransport | None = None
         self._exited = asyncio.Event()
         self.ended = asyncio.Event()
@@ -58,17 +65,18 @@ class WorkerProcess(asyncio.SubprocessProtocol):
     async def spawn(
         cls,
         source: str,
-        options: Mapping[str, str | int],
+        options: Mapping[str, Any],
         *,
         nice: int,
         on_output: Callable[[bytes], None],
         on_error_output: Callable[[bytes], None],
+        on_exit: Callable[[], None] | None = None,
     ) -> WorkerProcess:
         """Raises: WorkerFault if the system cannot start a process now."""
         loop = asyncio.get_running_loop()
         try:
             transport, worker = await loop.subprocess_exec(
-                lambda: cls(on_output, on_error_output),
+                lambda: cls(on_output, on_error_output, on_exit),
                 *command(options, nice=nice),
                 env=environment(source),
                 start_new_session=True,
@@ -93,15 +101,22 @@ class WorkerProcess(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         self._exited.set()
+        if self._on_exit is not None:
+            self._on_exit()
         # Its output ends with it, unless something else still holds the pipe.
         asyncio.get_running_loop().call_later(LAST_WORDS_S, self.ended.set)
 
     # -- what the session calls ----------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """To the worker's standard input; lost if it is gone."""
+        """To the worker's standard input; lost if it is gone.
+
+        Raises: WorkerFault if it has left too much unread.
+        """
         pipe = self._transport.get_pipe_transport(0) if self._transport else None
         if isinstance(pipe, asyncio.WriteTransport) and not pipe.is_closing():
+            if pipe.get_write_buffer_size() > MAX_UNREAD_BYTES:
+                raise WorkerFault(DEAF, "the worker does not read its commands")
             pipe.write(data)
 
     async def describe_end(self) -> WorkerFault:
@@ -148,7 +163,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
                 await self._exited.wait()
 
 
-def command(options: Mapping[str, str | int], *, nice: int) -> list[str]:
+def command(options: Mapping[str, Any], *, nice: int) -> list[str]:
     """The source is not among the arguments, which every user of the machine can read."""
     return [
         sys.executable, "-P", "-m", "appliance.capture", "-",

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import logging
 from typing import Any
 
+from appliance.errors import ConfigError
+from appliance.services.camera.camera import LocalCamera
 from appliance.services.camera.feed import Feed
 from appliance.services.camera.process import watch_children_by_pidfd
-from appliance.services.camera.session import Patience
+from appliance.services.camera.settings import Settings
+from appliance.services.camera.slate import SlatePress
+from appliance.services.camera.switches import Switches
 from appliance.services.contract import Context, StreamSettings
 
+log = logging.getLogger(__name__)
+
 SCHEMES = frozenset({"pattern", "v4l2", "picamera2", "file", "av"})
+SUB_SCHEME = "camera"
 
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """`[camera]`: for all local sources; what a stream shows is in its own `[[stream]]`."""
-
-    open_us: int = field(
-        default=15_000_000, metadata={"key": "open", "unit": "duration", "min": 1_000_000}
-    )
-    stall_us: int = field(
-        default=5_000_000, metadata={"key": "stall", "unit": "duration", "min": 500_000}
-    )
-    nice: int = field(default=5, metadata={"max": 19})
+Wanted = dict[str, tuple[StreamSettings, StreamSettings | None]]
 
 
 class CameraService:
@@ -32,53 +28,99 @@ class CameraService:
         self._settings = settings
         self._context = context
         self._feeds: dict[str, Feed] = {}
+        self._cameras: dict[str, LocalCamera] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._press = SlatePress(context.device_name, settings.nice)
+        self._switches = Switches(context.state_dir)
 
     async def start(self) -> None:
         watch_children_by_pidfd()
-        for stream in filter(is_ours, self._context.streams):
-            self._add(stream)
+        for stream, sub in paired(self._context.streams).values():
+            self._add(stream, sub)
 
     async def stop(self) -> None:
         """Every worker is dead when it returns: at once, or 2 s after its SIGTERM."""
         tasks = list(self._tasks.values())
+        for camera in self._cameras.values():
+            self._context.cameras.remove(camera)
         self._tasks.clear()
         self._feeds.clear()
+        self._cameras.clear()
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
     def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
-        """Streams that changed get a new worker, their viewers stay; others go on untouched."""
+        """Cameras that changed get a new worker, their viewers stay; others go on untouched."""
         if settings != self._settings:
             return ["camera"]
-        wanted = {stream.name: stream for stream in streams if is_ours(stream)}
+        try:
+            wanted = paired(streams)
+        except ConfigError as error:
+            log.error("the cameras stay as they are: %s", error)  # noqa: TRY400
+            return ["camera"]
+        named = {stream.name for stream in streams if stream.enabled}
         ending: dict[str, asyncio.Task[None]] = {}
         for name, feed in list(self._feeds.items()):
-            if wanted.get(name) != feed.settings:
-                ending[name] = self._remove(name, keep_stream=name in wanted)
-        for name, stream in wanted.items():
+            if wanted.get(name) != (feed.settings, feed.sub):
+                ending[name] = self._remove(name, named)
+        for name, (stream, sub) in wanted.items():
             if name not in self._feeds:
-                self._add(stream, ending.get(name))
+                self._add(stream, sub, ending.get(name))
         return []
 
-    def _add(self, stream: StreamSettings, predecessor: asyncio.Task[None] | None = None) -> None:
-        patience = Patience(self._settings.open_us, self._settings.stall_us, self._settings.nice)
-        feed = self._feeds[stream.name] = Feed(self._context, stream, patience, predecessor)
+    def _add(
+        self,
+        stream: StreamSettings,
+        sub: StreamSettings | None,
+        predecessor: asyncio.Task[None] | None = None,
+    ) -> None:
+        feed = self._feeds[stream.name] = Feed(
+            self._context, stream, sub, self._settings, self._press, self._switches, predecessor
+        )
+        camera = self._cameras[stream.name] = LocalCamera(feed, self._context.counters)
+        self._context.cameras.add(camera)
         self._tasks[stream.name] = self._context.supervisor.keep(f"camera {stream.name}", feed.run)
 
-    def _remove(self, name: str, *, keep_stream: bool) -> asyncio.Task[None]:
-        del self._feeds[name]
+    def _remove(self, name: str, named: set[str]) -> asyncio.Task[None]:
+        """named: streams that are still configured, by whichever service."""
+        feed = self._feeds.pop(name)
+        self._context.cameras.remove(self._cameras.pop(name))
+        self._context.watchdog.hope(f"camera {name}")
         task = self._tasks.pop(name)
         task.cancel()  # the supervisor awaits it; the worker dies meanwhile
-        if not keep_stream:
-            self._context.hub.remove(name)
+        for stream in filter(None, (feed.settings, feed.sub)):
+            if stream.name not in named:
+                self._context.hub.remove(stream.name)
         return task
 
 
-def is_ours(stream: StreamSettings) -> bool:
-    return stream.enabled and stream.source.partition(":")[0] in SCHEMES
+def paired(streams: tuple[StreamSettings, ...]) -> Wanted:
+    """Every camera that is enabled with its second stream, by stream name.
+
+    Raises: ConfigError if a second stream has no camera, or a camera has two.
+    """
+    cameras = {one.name: one for one in streams if one.enabled and _scheme(one) in SCHEMES}
+    subs: dict[str, StreamSettings] = {}
+    for stream in streams:
+        if not stream.enabled or _scheme(stream) != SUB_SCHEME:
+            continue
+        wanted = stream.source.partition(":")[2].removesuffix("/sub")
+        found = [name for name in cameras if name == wanted]
+        found = found or [name for name in cameras if name.rpartition("/")[2] == wanted]
+        if not found:
+            if any(one.name == wanted or one.name.rpartition("/")[2] == wanted for one in streams):
+                continue  # its camera is off: so is its second stream
+            raise ConfigError(f"stream {stream.name}: there is no camera {wanted}")
+        if found[0] in subs:
+            raise ConfigError(f"stream {stream.name}: {wanted} has a second stream already")
+        subs[found[0]] = stream
+    return {name: (stream, subs.get(name)) for name, stream in cameras.items()}
+
+
+def _scheme(stream: StreamSettings) -> str:
+    return stream.source.partition(":")[0]
 
 
 def create(settings: Settings, context: Context) -> CameraService:

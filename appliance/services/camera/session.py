@@ -1,139 +1,240 @@
-"""One worker's life as its stream sees it: its units published, its media watched, its end told.
+"""One worker's life as its streams see it: its units published, its media watched, its end told.
 
 Theory of operation: everything the worker writes is handled in the callback of its pipe, so
-nothing piles up. The session sleeps until the deadline of the next unit, which every unit moves;
-a deadline that passes ends the session, as do the worker's death, a fault it tells, or a byte on
-the pipe that has no place there. Whatever ends it, the worker is dead and the lease given back
-when `run` returns.
+nothing piles up. The session wakes some times a second to ask the ladders what is due; a ladder's
+last step ends the session, as do the worker's death, a fault it tells, more than any camera
+delivers, or a byte on the pipe that has no place there. Whatever ends it, the worker is dead and
+the leases given back when `run` returns.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from appliance.errors import PeerError, StreamError
-from appliance.hub.publisher import Publisher
 from appliance.hub.sessions import Session
-from appliance.hub.stream import Stream
-from appliance.media.track import Kind
 from appliance.media.unit import AccessUnit
-from appliance.services.camera.faults import GARBAGE, KICKED, STALLED, TAKEN_OVER, WorkerFault
+from appliance.services.camera.allowance import Allowance
+from appliance.services.camera.asks import Asks
+from appliance.services.camera.faults import (
+    FLOOD,
+    GARBAGE,
+    KICKED,
+    STALLED,
+    TAKEN_OVER,
+    WorkerFault,
+)
+from appliance.services.camera.ladder import Step
+from appliance.services.camera.led import Led
+from appliance.services.camera.output import Output, main_tracks, sub_tracks
+from appliance.services.camera.player import SlatePlayer
 from appliance.services.camera.process import WorkerProcess
+from appliance.services.camera.recovery import Recovery
+from appliance.services.camera.settings import Settings
 from appliance.services.camera.stderr import ErrorLog
 from appliance.services.contract import Context, StreamSettings
 from appliance.wire.pipe.connection import Pipe, Role
-from appliance.wire.pipe.messages import Event, Fault, Health, RequestKeyframe, Tracks
-
-MAX_AHEAD_US = 10_000_000  # a unit from further in the future is not from a sane worker
-MAX_SLOW_US = 60_000_000  # against a track that describes itself as slower than any camera
-MAX_GAP_US = 5_000_000  # a longer one is time in which we ourselves were stopped
+from appliance.wire.pipe.messages import (
+    SUB_VIDEO_ID,
+    VIDEO_ID,
+    Answer,
+    Change,
+    Command,
+    Event,
+    Fault,
+    Health,
+    Picture,
+    Recover,
+    RequestKeyframe,
+    Rung,
+    State,
+    Tracks,
+)
 
 # Then it was this process that stood still (stopped, swapped out): that is no stall of a worker.
 MAX_LATE_US = 500_000
+MAX_WAKE_US = 500_000
+
+PASSING_SCHEMES = frozenset({"file", "av"})  # what they read they mostly pass on as it is
+COMMANDS: Mapping[Step, Command] = {
+    Step.KEYFRAME: RequestKeyframe(),
+    Step.ENCODER: Recover(Rung.ENCODER),
+    Step.CAMERA: Recover(Rung.CAMERA),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """open_us: until the first unit; nice: the worker's priority.
+class Plan:
+    """What one worker is to do. options: as `appliance.capture.options` reads them.
 
-    stall_us: between pictures; between sounds if that is all there is.
+    sub: the second stream, if there is one; players: each stream's slate, by its name.
     """
 
-    open_us: int
-    stall_us: int
-    nice: int
+    settings: StreamSettings
+    options: Mapping[str, Any]
+    camera: Settings
+    sub: StreamSettings | None
+    players: Mapping[str, SlatePlayer]
 
 
 class WorkerSession:
-    """`run` once; `first_unit_us` tells whether, and since when, there was media."""
+    """`run` once. state: the worker's newest word on itself."""
 
     def __init__(
         self,
         context: Context,
-        stream: Stream,
-        settings: StreamSettings,
+        plan: Plan,
         session: Session,
-        patience: Patience,
+        recovery: Recovery,
+        *,
+        led: Led | None = None,
     ) -> None:
         self._context = context
-        self._stream = stream
-        self._settings = settings
+        self._plan = plan
         self._session = session
-        self._patience = patience
-        self._clock = stream.clock
+        self._recovery = recovery
+        self._led = led
+        self._clock = context.hub.clock
         self._pipe = Pipe(Role.APPLIANCE)
         self._errors = ErrorLog(session.log)
         self._worker: WorkerProcess | None = None
-        self._publisher: Publisher | None = None
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._deadline_us = 0
         self._dropped_frames = 0
+        self._began_us = self._clock.monotonic_us()
+        self._allowance = Allowance(self._clock)
+        self._wants_sub = False
         self._tracks: Tracks = ()
-        self._newest_us: int | None = None
-        self.first_unit_us: int | None = None
-        self.units = 0
+        self.asks = Asks(self.send)
+        self.state: dict[str, Any] = {}
+        self.main = self._output(plan.settings, "")
+        self.sub = self._output(plan.sub, f"{plan.sub.name} ") if plan.sub is not None else None
+
+    def _output(self, settings: StreamSettings, label: str) -> Output:
+        return Output(
+            self._context.hub,
+            self._context.hub.declare(settings.name),
+            self._session,
+            self._plan.camera.bounds,
+            on_keyframe_request=self._request_keyframe,
+            on_news=lambda news: self._recovery.tell_back(label + news, self._session.log),
+            slate=self._plan.players.get(settings.name),
+            label=label,
+        )
+
+    @property
+    def first_unit_us(self) -> int | None:
+        """Since when there is media."""
+        return self.main.first_unit_us
+
+    @property
+    def units(self) -> int:
+        return self.main.units
 
     async def run(self) -> None:
         """Until cancelled (the worker gets a SIGTERM) or a fault (it gets a SIGKILL).
 
         Raises: WorkerFault, always, unless cancelled.
         """
-        self._deadline_us = self._clock.monotonic_us() + self._patience.open_us
+        self._began_us = self._clock.monotonic_us()
         self._session.kick = self._kick
-        self._worker = await WorkerProcess.spawn(
-            self._settings.source,
-            options(self._settings, self._context.device_name),
-            nice=self._patience.nice,
+        self._worker = worker = await WorkerProcess.spawn(
+            self._plan.settings.source,
+            self._plan.options,
+            nice=self._plan.camera.nice,
             on_output=self._receive,
             on_error_output=self._receive_error_output,
+            on_exit=None if self._led is None else self._led.release,
         )
+        if self._led is not None:
+            self._led.hold()
         gently = True
         try:
-            self._worker.write(self._pipe.take_output())
-            await self._watch(self._worker)
+            worker.write(self._pipe.take_output())
+            if self._wants_sub:
+                self._tell_sub()
+            await self._watch(worker)
         except WorkerFault:
             gently = False
             raise
         finally:
             self._close()
-            await self._worker.end(gently=gently)
+            await worker.end(gently=gently)
             self._errors.receive_eof(self._clock.monotonic_us())
 
     async def _watch(self, worker: WorkerProcess) -> None:
-        """Looks at least every `stall_us`, as the first unit brings the deadline nearer."""
         ended = asyncio.ensure_future(worker.ended.wait())
         endings: set[asyncio.Future[Any]] = {ended, self._failed}
+        wake_us = min(MAX_WAKE_US, self._plan.camera.bounds.keyframe_us // 2)
         try:
-            while (left_us := self._deadline_us - (now_us := self._clock.monotonic_us())) > 0:
-                wait_us = min(left_us, self._patience.stall_us)
+            while True:
+                now_us = self._clock.monotonic_us()
+                self._climb(now_us)
                 await asyncio.wait(
-                    endings, timeout=wait_us / 1_000_000, return_when=asyncio.FIRST_COMPLETED
+                    endings, timeout=wake_us / 1_000_000, return_when=asyncio.FIRST_COMPLETED
                 )
-                late_us = self._clock.monotonic_us() - now_us - wait_us
+                late_us = self._clock.monotonic_us() - now_us - wake_us
                 if late_us > MAX_LATE_US:
-                    self._deadline_us += late_us
+                    self._forgive(late_us)
                 if self._failed.done():
                     self._failed.result()
                 if ended.done():
                     raise await worker.describe_end()
         finally:
             ended.cancel()
-        raise WorkerFault(STALLED, self._describe_stall())
-
-    def _describe_stall(self) -> str:
-        if self.first_unit_us is None:
-            return f"no picture or sound within {self._patience.open_us // 1_000_000} s"
-        missing = "picture" if self._stream.has_video else "sound"
-        return f"no {missing} for {self._patience.stall_us / 1_000_000:g} s"
 
     def _close(self) -> None:
-        if self._publisher is not None:
-            self._publisher.close()
-            self._publisher = None
+        self.main.close()
+        if self.sub is not None:
+            self.sub.close()
+        self.asks.close()
         if not self._failed.cancel() and not self._failed.cancelled():
             self._failed.exception()  # looked at, whichever of two ends came first
+
+    # -- the ladders ---------------------------------------------------------------------------
+
+    def _climb(self, now_us: int) -> None:
+        """Everything that is due. Raises: WorkerFault, the last step."""
+        if self.main.ladder is None:
+            open_us = self._plan.camera.open_us
+            if now_us - self._began_us >= open_us:
+                raise WorkerFault(STALLED, f"no picture or sound within {open_us // 1_000_000} s")
+            return
+        for output in (self.main, self.sub):
+            if output is None or output.ladder is None:
+                continue
+            while (due := output.ladder.next(now_us)) is not None:
+                self._take(*due, output)
+            if output.ladder.is_climbing:
+                return  # the second stream cannot be better than the first
+
+    def _take(self, step: Step, why: str, output: Output) -> None:
+        stream = "" if output is self.main else output.stream.name
+        if step is Step.KILL:
+            why = f"{stream}: {why}" if stream else why
+            self._recovery.count(step, why)
+            raise WorkerFault(STALLED, why)
+        self._recovery.take(step, why, self._session.log, stream=stream)
+        self.send(COMMANDS[step])
+
+    def _forgive(self, late_us: int) -> None:
+        self._began_us += late_us
+        for output in (self.main, self.sub):
+            if output is not None and output.ladder is not None:
+                output.ladder.forgive(late_us)
+
+    def _key_interval_us(self) -> int | None:
+        """How far apart our encoder makes keyframes; None if nothing here encodes."""
+        encoder = self.state.get("encoder")
+        scheme = self._plan.settings.source.partition(":")[0]
+        if encoder == "camera" or (not encoder and scheme in PASSING_SCHEMES):
+            return None
+        told_us = self.state.get("keyframe_us")
+        if type(told_us) is int and 0 < told_us <= 60_000_000:
+            return told_us
+        return int(self._plan.options.get("keyframe_us", self._plan.settings.video.keyframe_us))
 
     # -- from the worker -----------------------------------------------------------------------
 
@@ -163,86 +264,103 @@ class WorkerSession:
         self._errors.receive(data, self._clock.monotonic_us())
 
     def _handle(self, event: Event) -> None:
+        if not self._allowance.take(event):
+            raise WorkerFault(FLOOD, self._allowance.describe())
         match event:
             case AccessUnit():
-                self._publish(event)
+                self._write(event)
             case tuple():
                 self._describe(event)
             case Health():
                 self._count_dropped(event)
+            case State():
+                self.state = event.document
+                self._tell_intervals()
+            case Answer():
+                self.asks.answer(event)
+            case Picture():
+                self.asks.deliver(event)
             case Fault():
                 raise_fault(event)
 
     def _describe(self, tracks: Tracks) -> None:
-        if self._publisher is None:
-            publisher = self._context.hub.publish(self._stream.name, self._session.id, stamped=True)
-            publisher.on_keyframe_request = self._request_keyframe
-            self._publisher = publisher
-        self._publisher.describe(tracks)
         self._tracks = tracks
+        self.main.describe(main_tracks(tracks, SUB_VIDEO_ID))
+        if self.sub is not None and self._wants_sub:
+            self._describe_sub(self.sub)
+        self._tell_intervals()
 
-    def _begin_anew(self) -> None:
-        """A lease of its own for what follows a gap, so that stamps stay those of the clock and
-        are not moved together as those of a source that jumps would be."""
-        if self._publisher is not None:
-            self._publisher.close()
-            self._publisher = None
-        self._describe(self._tracks)
+    def _describe_sub(self, sub: Output) -> None:
+        """The second stream as the worker told its tracks last, if it makes one."""
+        seconds = sub_tracks(self._tracks, SUB_VIDEO_ID, VIDEO_ID)
+        if seconds:
+            sub.describe(seconds)
+        else:
+            sub.forget()
 
-    def _publish(self, unit: AccessUnit) -> None:
-        now_us = self._clock.monotonic_us()
-        if unit.dts_us > now_us + MAX_AHEAD_US:
-            raise PeerError("a unit from the future")
-        if self._newest_us is not None and unit.dts_us > self._newest_us + MAX_GAP_US:
-            self._begin_anew()
-        self._newest_us = unit.dts_us
-        assert self._publisher is not None  # the pipe refuses units before tracks
-        self._session.received.add(unit.size_bytes, now_us)
-        self._publisher.write(unit)
-        if unit.track.kind is Kind.VIDEO or not self._stream.has_video:
-            self._deadline_us = now_us + max(self._patience.stall_us, self._slow_us(unit))
-        self.units += 1
-        if self.first_unit_us is None:
-            self.first_unit_us = now_us
-            names = ", ".join(track.config.rfc6381 for track in self._stream.tracks)
-            self._session.log.info("is live: %s", names)
+    def _tell_intervals(self) -> None:
+        self.main.key_interval_us = self._key_interval_us()
+        if self.sub is not None and self._plan.sub is not None:
+            self.sub.key_interval_us = self._plan.sub.video.keyframe_us
 
-    def _slow_us(self, unit: AccessUnit) -> int:
-        """The patience that a track of few pictures a minute needs, by its own description."""
-        fps = getattr(unit.track.config, "fps", None)
-        return int(min(3_000_000 / fps, MAX_SLOW_US)) if fps else 0
+    def _write(self, unit: AccessUnit) -> None:
+        if unit.track.id == SUB_VIDEO_ID:
+            if self.sub is not None and self.sub.is_described:
+                self._write_sub(self.sub, unit, VIDEO_ID)
+            return
+        if self.sub is not None and self.sub.is_described and unit.track.id != VIDEO_ID:
+            twin = AccessUnit(unit.track, unit.dts_us, unit.pts_us, unit.key, unit.parts)
+            self._write_sub(self.sub, twin, unit.track.id)
+        self.main.write(unit, unit.track.id)
+
+    def _write_sub(self, sub: Output, unit: AccessUnit, track_id: int) -> None:
+        try:
+            sub.write(unit, track_id)
+        except StreamError as error:  # somebody else publishes under its name: the first goes on
+            self._context.faults.count("camera", TAKEN_OVER, str(error), log=self._session.log)
+            sub.pause()
 
     def _count_dropped(self, health: Health) -> None:
         new = health.dropped_frames - self._dropped_frames
         if new > 0:
             self._dropped_frames = health.dropped_frames
-            self._context.counters.add("camera_dropped_frames_total", new, stream=self._stream.name)
+            self._context.counters.add(
+                "camera_dropped_frames_total", new, stream=self._plan.settings.name
+            )
 
     # -- to the worker -------------------------------------------------------------------------
 
-    def _request_keyframe(self) -> None:
-        if self._worker is not None:
-            self._pipe.send(RequestKeyframe())
+    def send(self, command: Command) -> None:
+        """Now, if there is a worker; one that reads nothing is at fault."""
+        if self._worker is None or self._failed.done():
+            return
+        self._pipe.send(command)
+        try:
             self._worker.write(self._pipe.take_output())
+        except WorkerFault as fault:
+            self._fail(fault)
+
+    def want_sub(self, wanted: bool) -> None:
+        """Whether anybody wants the second stream, from now on."""
+        if wanted is self._wants_sub:
+            return
+        self._wants_sub = wanted
+        if self._worker is not None:
+            self._tell_sub()
+
+    def _tell_sub(self) -> None:
+        if self.sub is None:
+            return
+        self.send(Change(self.asks.next_serial(), {"sub": self._wants_sub}))
+        if self._wants_sub:
+            self._describe_sub(self.sub)
+        else:
+            self.sub.forget()
+
+    def _request_keyframe(self) -> None:
+        self.send(RequestKeyframe())
 
 
 def raise_fault(fault: Fault) -> None:
     """What the worker says of itself, as the error that ends the session."""
     raise WorkerFault(fault.reason.value, fault.text)
-
-
-def options(settings: StreamSettings, device_name: str) -> dict[str, str | int]:
-    """What `appliance.capture.options` reads."""
-    video, audio = settings.video, settings.audio
-    return {
-        "stream": settings.name,
-        "device": device_name,
-        "width": video.width,
-        "height": video.height,
-        "fps": video.fps,
-        "bitrate_bps": video.bitrate_bps,
-        "keyframe_us": video.keyframe_us,
-        "encoder": video.encoder,
-        "audio": audio.device,
-        "audio_bitrate_bps": audio.bitrate_bps,
-    }
