@@ -13,13 +13,15 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from appliance.errors import ApplianceError, LimitExceeded, StreamNotFound
+from appliance.errors import ApplianceError, CodecUnsupported, LimitExceeded, StreamNotFound
 from appliance.hub.cameras import Cameras, PictureAsk
 from appliance.hub.clock import Clock
+from appliance.hub.stats import Counters
 
 DEADLINE_S = 5.0
 MAX_AGE_US = 5_000_000  # an older picture is not passed off as the present
 MAX_KEPT = 8  # pictures kept for a moment; against askers of ever new sizes
+MAX_KEPT_BYTES = 8 << 20  # the newest is kept in any case, which the worker's pipe bounds
 MAX_WAITING = 256  # against a crowd of askers
 
 
@@ -40,12 +42,20 @@ class Darkroom:
     """camera: its stream's name. shapes: different asks that may queue."""
 
     def __init__(
-        self, cameras: Cameras, camera: str, clock: Clock, *, max_fps: int, shapes: int
+        self,
+        cameras: Cameras,
+        camera: str,
+        clock: Clock,
+        counters: Counters,
+        *,
+        max_fps: int,
+        shapes: int,
     ) -> None:
         self.camera = camera
         self.made = 0
         self._cameras = cameras
         self._clock = clock
+        self._counters = counters
         self._interval_us = 1_000_000 // max_fps
         self._shapes = shapes
         self._not_before_us = 0
@@ -110,16 +120,27 @@ class Darkroom:
                     still = await self._cameras.find(self.camera).picture(ask)
             except StreamNotFound as error:
                 raise NoPicture(str(error)) from error
+            except CodecUnsupported as error:
+                if not self.made:
+                    raise
+                raise NoPicture(str(error)) from error  # it could before, so it will again
             except TimeoutError:
                 raise NoPicture("the camera does not answer") from None
         now_us = self._clock.monotonic_us()
         if now_us - still.taken_us > MAX_AGE_US:
             raise NoPicture("the camera's newest picture is too old to be shown")
         self.made += 1
+        self._counters.add("pictures_total", stream=self.camera)
         return Made(still.jpeg, still.taken_us, now_us)
 
     def _keep(self, ask: PictureAsk, made: Made) -> None:
         self._kept.pop(ask, None)
         self._kept[ask] = made
-        if len(self._kept) > MAX_KEPT:
+        while len(self._kept) > 1 and (
+            len(self._kept) > MAX_KEPT or self.kept_bytes > MAX_KEPT_BYTES
+        ):
             self._kept.popitem(last=False)
+
+    @property
+    def kept_bytes(self) -> int:
+        return sum(len(made.jpeg) for made in self._kept.values())

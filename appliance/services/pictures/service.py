@@ -169,7 +169,6 @@ class Pictures:
             made = await self._darkroom(subject).picture(_fit(ask, stream), SHARE_US)
         taken_us = unix_us(stream, made.taken_us)
         age_ms = (stream.clock.monotonic_us() - made.taken_us) // 1000
-        self._context.counters.add("pictures_total", stream=stream.name, kind="still")
         fields = (
             f"X-Timestamp: {taken_us / 1e6:.6f}\r\nX-Picture-Age-Ms: {age_ms}\r\n"
             f"{self.settings.fields}"
@@ -252,6 +251,7 @@ class Pictures:
                 self._context.cameras,
                 subject.camera,
                 self._hub.clock,
+                self._context.counters,
                 max_fps=self.settings.max_fps,
                 shapes=self.settings.shapes,
             )

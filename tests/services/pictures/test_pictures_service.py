@@ -210,6 +210,8 @@ async def test_pictures_viewers_of_one_shape_share_one_encoding() -> None:
             first = [await watcher.label() for watcher in watchers]
         (feed,) = site.pictures.feeds.values()
         assert len(site.camera.asks) <= feed.pictures + 1
+        counted = site.context.counters.values["pictures_total", (("stream", NAME),)]
+        assert feed.pictures <= counted <= feed.pictures + 1
         for watcher in watchers:
             watcher.close()
         await until(lambda: not site.pictures.feeds)
@@ -393,6 +395,20 @@ async def test_pictures_that_cannot_be_made_are_refused_with_the_reason(
         assert reply.status == status
         assert words in reply.text
         await until(lambda: not site.pictures.feeds)
+
+
+@pytest.mark.parametrize("error", [StreamNotFound("gone"), CodecUnsupported("not now")])
+async def test_pictures_viewers_stay_while_a_camera_that_could_cannot(error: Exception) -> None:
+    async with pictures_site() as site:
+        site.publish()
+        watcher = await site.watch("/live/camera.mjpeg?fps=30")
+        await watcher.part()
+        site.camera.error = error
+        await until(lambda: any(feed.error for feed in site.pictures.feeds.values()))
+        assert (await site.get("/live/camera.jpg?width=100")).status == 503
+        asks, site.camera.error = len(site.camera.asks), None
+        while await watcher.label() <= asks:
+            pass
 
 
 async def test_pictures_old_one_is_not_passed_off_as_the_present() -> None:
