@@ -53,6 +53,8 @@ def run(source: str, options_json: str, outlet: Outlet, commands: Commands) -> i
     except Exception as error:
         traceback.print_exc()
         outlet.fault(Fault(Reason.INTERNAL, f"a fault of ours in the capture worker: {error!r}"))
+    else:
+        return EXIT_OK  # a slate is all there is of its source
     return EXIT_FAULT
 
 

@@ -43,15 +43,20 @@ def draw_strokes(rows: Coverage, strokes: Sequence[Stroke], scale: float, radius
 def _draw(rows: Coverage, stroke: Stroke, scale: float, radius: float) -> None:
     x, y = (stroke.x + 0.5) * scale - 0.5, (stroke.y + 0.5) * scale - 0.5  # pixel centres
     dx, dy = stroke.dx * scale, stroke.dy * scale
-    length = dx * dx + dy * dy
-    reach = radius + 1
-    top, bottom = floor(min(y, y + dy) - reach), ceil(max(y, y + dy) + reach)
-    left, right = floor(min(x, x + dx) - reach), ceil(max(x, x + dx) + reach)
-    for line in range(max(0, top), min(len(rows), bottom + 1)):
+    length = hypot(dx, dy)
+    reach = radius + 0.5  # where coverage ends
+    top, bottom = min(y, y + dy) - reach, max(y, y + dy) + reach
+    for line in range(max(0, ceil(top)), min(len(rows), floor(bottom) + 1)):
         row = rows[line]
-        for column in range(max(0, left), min(len(row), right + 1)):
-            along = ((column - x) * dx + (line - y) * dy) / length if length else 0.0
-            along = min(1.0, max(0.0, along))
-            distance = hypot(column - x - along * dx, line - y - along * dy)
-            level = round(255 * min(1.0, max(0.0, radius - distance + 0.5)))
-            row[column] = max(row[column], level)
+        left, right = min(x, x + dx) - reach, max(x, x + dx) + reach
+        if dy:  # no further from the endless line than that
+            middle, half = x + (line - y) * dx / dy, reach * length / abs(dy)
+            left, right = max(left, middle - half), min(right, middle + half)
+        for column in range(max(0, ceil(left)), min(len(row), floor(right) + 1)):
+            across, down = column - x, line - y
+            along = (across * dx + down * dy) / (length * length) if length else 0.0
+            along = 0.0 if along < 0 else 1.0 if along > 1 else along
+            distance = hypot(across - along * dx, down - along * dy)
+            level = 255 if distance <= radius - 0.5 else round(255 * (reach - distance))
+            if level > row[column]:
+                row[column] = level
