@@ -84,6 +84,10 @@ class Cameras:
     def all(self) -> list[Camera]:
         return list(self._by_stream.values())
 
+    def of_stream(self, stream_name: str) -> Camera | None:
+        """The camera of this stream, if it is one's."""
+        return self._by_stream.get(stream_name)
+
     def find(self, name: str) -> Camera:
         """By stream name, else by camera name (the first one configured wins).
 

@@ -5,7 +5,7 @@ import { Feed } from './feed.js';
 import { keyNote, refusedNote } from './keyform.js';
 import { Previews } from './previews.js';
 import { shareRow } from './share.js';
-import { bitrate, count, figures, health, healthWord } from './words.js';
+import { bitrate, cameraNotice, count, figures, health, healthWord, isOff } from './words.js';
 import { watchForUpdate } from './update.js';
 
 const list = document.getElementById('cards');
@@ -32,6 +32,7 @@ class Card {
     this.startButton = el('button', { type: 'button', onclick: () => previews.ask(this.stream.name) });
     this.still = el('div', { class: 'still' }, this.stillText, this.startButton);
     this.list = el('dl', { class: 'figures' });
+    this.notice = el('p', { class: 'notice', hidden: true });
     this.share = el('div', { class: 'share', hidden: true });
     this.shareButton = el('button', {
       type: 'button', 'aria-expanded': 'false', onclick: () => this.toggleShare(),
@@ -43,6 +44,7 @@ class Card {
         el('a', { class: 'watch', href: page, tabindex: '-1', 'aria-hidden': 'true' })),
       el('div', { class: 'text' },
         el('div', { class: 'head' }, el('h2', {}, el('a', { href: page }, ...breakable(stream.name))), this.pill),
+        this.notice,
         this.list,
         this.share,
         el('div', { class: 'actions' },
@@ -73,6 +75,9 @@ class Card {
     this.node.dataset.health = health(this.stream, extra_ms);
     setText(this.pill, healthWord(this.stream, extra_ms));
     setFigures(this.list, figures(this.stream, extra_ms));
+    const notice = cameraNotice(this.stream);
+    setText(this.notice, notice);
+    this.notice.hidden = !notice;
     this.showPicture();
   }
 
@@ -91,11 +96,13 @@ class Card {
 
   restingText() {
     if (this.stream.online) return '';
+    if (isOff(this.stream)) return 'The camera is off';
     return this.stream.on_demand ? 'Asleep until somebody watches' : 'Offline. It shows up here when it is back.';
   }
 
   busyText(state) {
     if (state === 'unsupported') return 'This browser cannot play it';
+    if (!this.stream.online && isOff(this.stream)) return 'The camera is off';
     if (!this.stream.online) return this.stream.on_demand ? 'Starting…' : 'Offline. It shows up here when it is back.';
     return state === 'reconnecting' ? 'Reconnecting…' : 'Connecting…';
   }
@@ -153,7 +160,10 @@ function summaryOf(streams) {
   const viewers = streams.reduce((sum, stream) => sum + stream.viewers, 0);
   const bps = streams.reduce((sum, stream) => sum + (stream.online ? stream.bitrate_bps : 0), 0);
   const parts = [count(streams.length, 'stream', 'streams'), count(viewers, 'viewer', 'viewers')];
-  const away = streams.filter((stream) => !stream.online && !stream.on_demand).length;
+  const off = streams.filter(isOff).length;
+  const away = streams.filter((stream) => !isOff(stream)
+    && (stream.placeholder || (!stream.online && !stream.on_demand))).length;
+  if (off) parts.push(`${off} off`);
   if (away) parts.push(`${away} offline`);
   if (bps) parts.push(bitrate(bps));
   return parts.join(' · ');

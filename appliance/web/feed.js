@@ -16,7 +16,7 @@ function stored() {
 }
 
 // RFC 7617 with UTF-8, RFC 6750.
-function authorization({ user, secret }) {
+export function authorization({ user, secret }) {
   if (!secret) return {};
   if (!user) return { Authorization: `Bearer ${secret}` };
   const bytes = new TextEncoder().encode(`${user}:${secret}`);

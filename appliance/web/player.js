@@ -6,7 +6,8 @@ import { keyNote, refusedNote } from './keyform.js';
 import { chooseEngine, HLSJS, Playback } from './playback.js';
 import { address, origin, shareRow } from './share.js';
 import { bindControls } from './controls.js';
-import { codec, duration, figures, health, latency, sound } from './words.js';
+import { CameraPanel } from './camera.js';
+import { cameraNotice, codec, duration, figures, health, healthWord, isOff, latency, sound } from './words.js';
 import { watchForUpdate } from './update.js';
 
 const name = document.body.dataset.stream;
@@ -29,6 +30,7 @@ const playback = new Playback(video, {
   onChange: onPlayback,
 });
 const controls = bindControls({ stage, video, playback });
+const panel = new CameraPanel(at('camera'), () => feed.credentials);
 
 // -- what the device says ----------------------------------------------------------------------
 
@@ -45,6 +47,7 @@ function onAnswer(answer) {
     else if (stream && stream.online && (isBack || !before || !before.online)) playback.retryNow();
     controls.setSound(Boolean(stream && stream.audio));
     showAddresses(answer.address);
+    panel.show(stream ? stream.camera : null);
   }
   showNote(answer);
   show();
@@ -74,13 +77,15 @@ let shownFor = null;
 // lan: as in share.js; undefined until the device has answered.
 function showAddresses(lan) {
   const base = origin(lan);
-  const key = `${base} ${lan === ''}`;
+  const hasPicture = Boolean(stream && stream.camera);
+  const key = `${base} ${lan === ''} ${hasPicture}`;
   if (lan === undefined || key === shownFor) return;
   shownFor = key;
   at('share').replaceChildren(...shareRow(`/${name}`, lan, false));
   at('addresses').replaceChildren(...[
     ['This page', `${base}/${name}`],
     ['Stream for players (HLS)', `${base}${hlsPath}`],
+    ...(hasPicture ? [['One picture (JPEG)', `${base}/${name}.jpg`]] : []),
   ].map(([label, url]) => el('li', {},
     el('small', {}, label), copyButton(url), address(url))));
 }
@@ -105,9 +110,10 @@ function sentence() {
   if (answerState === 'unreachable') {
     return ['The device does not answer. Trying again…', 'Check its power and your network.'];
   }
+  if (stream && !stream.online && isOff(stream)) return [cameraNotice(stream)];
   if (gone && !stream) return [`Waiting for ${name}…`, 'Nothing by this name is being sent just now.'];
   if (gone && stream.on_demand) return ['Starting the camera…', waited()];
-  if (gone) return ['The camera is offline.', 'The picture comes back by itself.'];
+  if (gone) return ['The camera is offline.', cameraNotice(stream) || 'The picture comes back by itself.'];
   if (state === 'stalled') return ['Waiting for the picture…'];
   if (state === 'reconnecting') return ['Reconnecting…', doubt() || detail || waited()];
   return ['Connecting…', ''];
@@ -141,6 +147,9 @@ function show() {
   at('begin').hidden = !button;
   at('spinner').hidden = Boolean(button) || playback.state === 'unsupported';
   stage.dataset.state = playback.state;
+  const notice = stream && !text ? cameraNotice(stream) : '';
+  setText(at('notice'), notice);
+  at('notice').hidden = !notice;
   showBadge();
   showFigures();
 }
@@ -154,11 +163,14 @@ function showBadge() {
   if (behind) text += behind.exact ? ` · ${latency(behind.ms)} behind` : ` · ${latency(behind.ms)} from the edge`;
   let state = playing ? 'good' : 'late';
   if (playing && behind && behind.ms > 15000) state = 'late';
+  const standsIn = stream && playing && (stream.placeholder || isOff(stream));
+  if (standsIn) text = healthWord(stream, 0); // what moves there is no picture of the camera
   if (stream && health(stream, feed.overdue_ms()) === 'bad') state = 'bad';
+  if (standsIn && isOff(stream)) state = 'idle';
   const headline = at('headline');
   headline.dataset.health = badge.dataset.health = state;
   setText(badge, text);
-  setText(headline, behind ? `${words.playing} · ${latency(behind.ms)}` : text);
+  setText(headline, behind && !standsIn ? `${words.playing} · ${latency(behind.ms)}` : text);
   headline.title = behind ? text : '';
 }
 

@@ -56,9 +56,15 @@ export function sound(audio) {
   return `${audio.sample_rate_hz / 1000}\u00a0kHz ${channels}`;
 }
 
+// Switched off, by somebody or by its hours: no fault, and nothing to wait for.
+export function isOff(stream) {
+  return Boolean(stream.camera) && stream.camera.state === 'off';
+}
+
 // A stream that sleeps until somebody watches is neither well nor ill.
 export function health(stream, extra_ms) {
-  if (stream.on_demand && !stream.online) return 'idle';
+  if (isOff(stream) || (stream.on_demand && !stream.online)) return 'idle';
+  if (stream.placeholder) return 'bad';
   if (!stream.online) return 'bad';
   const ms = stream.age_ms === null ? 0 : stream.age_ms + extra_ms;
   if (ms >= BAD_MS) return 'bad';
@@ -66,11 +72,23 @@ export function health(stream, extra_ms) {
 }
 
 export function healthWord(stream, extra_ms) {
+  if (isOff(stream)) return 'Camera off';
+  if (stream.placeholder) return 'Reconnecting';
   if (stream.on_demand && !stream.online) return 'Asleep';
   if (!stream.online) return 'Offline';
   if (stream.age_ms === null) return 'Starting';
   const ms = stream.age_ms + extra_ms;
   return ms >= LATE_MS ? `No picture for ${duration(ms)}` : 'Live';
+}
+
+// One sentence on what is out of the ordinary with the camera; empty if nothing is.
+export function cameraNotice(stream) {
+  const { camera } = stream;
+  if (isOff(stream)) return camera.why ? `The camera is off: ${camera.why}.` : 'The camera is off.';
+  if (stream.placeholder) return `Reconnecting: ${(camera && camera.why) || stream.placeholder}.`;
+  if (camera && camera.why && !stream.online) return `The camera is missing: ${camera.why}.`;
+  if (camera && camera.slowed) return `The picture is reduced: ${camera.slowed}.`;
+  return '';
 }
 
 // The same figures on the card and beside the player.
@@ -79,8 +97,8 @@ export function figures(stream, extra_ms) {
   return [
     ['Codecs', codecs(stream)],
     ['Size', size(stream.video)],
-    ['Frame rate', stream.video ? frames(stream.video.fps) : '–'],
-    ['Bitrate', stream.online ? bitrate(stream.bitrate_bps) : '–'],
+    ['Frame rate', stream.video && !stream.placeholder ? frames(stream.video.fps) : '–'],
+    ['Bitrate', stream.online && !stream.placeholder ? bitrate(stream.bitrate_bps) : '–'],
     ['Viewers', String(stream.viewers)],
     ['Last frame', age(ms), 'age'],
   ];

@@ -19,7 +19,7 @@ from appliance.net.http import HttpError, Request
 from appliance.services.contract import Context, StreamSettings, credentials_of
 from appliance.services.web.assets import Assets
 from appliance.services.web.lan import LanAddress, local_port
-from appliance.services.web.rows import offline_row, stream_row
+from appliance.services.web.rows import camera_row, offline_row, stream_row
 
 ROWS_KEPT_US = 500_000  # what one look at a stream costs is paid at most twice a second
 PAGE_HEADERS = {
@@ -173,9 +173,12 @@ class WebService:
         on_demand = settings is not None and settings.on_demand
         stream = self._context.hub.streams.get(name)
         if stream is None:
-            return offline_row(name, on_demand=on_demand)
-        viewers = self._context.sessions.watching(name)
-        return stream_row(stream, on_demand=on_demand, viewers=viewers)
+            row = offline_row(name, on_demand=on_demand)
+        else:
+            viewers = self._context.sessions.watching(name)
+            row = stream_row(stream, on_demand=on_demand, viewers=viewers)
+        camera = self._context.cameras.of_stream(name)
+        return row if camera is None else row | {"camera": camera_row(camera)}
 
 
 def _page(text: str, status: int = 200) -> web.Response:

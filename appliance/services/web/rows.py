@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from appliance.hub.cameras import Camera
 from appliance.hub.stream import Stream
 from appliance.media.track import Kind, Track
 
@@ -25,12 +26,15 @@ def offline_row(name: str, *, on_demand: bool) -> dict[str, Any]:
         "viewers": 0,
         "age_ms": None,
         "restarts": 0,
+        "placeholder": "",
+        "camera": None,
         "urls": {"page": f"/{name}", "hls": f"/{name}.m3u8"},
     }
 
 
 def stream_row(stream: Stream, *, on_demand: bool, viewers: int) -> dict[str, Any]:
-    """The stream as it is now. age_ms: of the newest frame, None before the first."""
+    """The stream as it is now. age_ms: of the newest frame, None before the first; placeholder:
+    what the still picture says that is shown instead of media."""
     now_us = stream.clock.monotonic_us()
     age_us = stream.last_unit_age_us()
     row = offline_row(stream.name, on_demand=on_demand)
@@ -40,6 +44,7 @@ def stream_row(stream: Stream, *, on_demand: bool, viewers: int) -> dict[str, An
         "viewers": viewers,
         "age_ms": None if age_us is None else age_us // 1000,
         "restarts": stream.restarts,
+        "placeholder": stream.placeholder,
     }
     for track in reversed(stream.tracks):  # the first of a kind is the one that counts
         row[track.kind.value] = _track_row(stream, track)
@@ -51,10 +56,26 @@ def _track_row(stream: Stream, track: Track) -> dict[str, Any]:
     row = {"codec": track.codec.value, "rfc6381": config.rfc6381}
     if track.kind is Kind.AUDIO:
         return row | {"sample_rate_hz": config.sample_rate_hz, "channels": config.channels}
+    width_px, height_px = config.width_px, config.height_px
+    if track.rotation_deg in {90, 270}:  # players turn it
+        width_px, height_px = height_px, width_px
     return row | {
-        "width_px": config.width_px,
-        "height_px": config.height_px,
+        "width_px": width_px,
+        "height_px": height_px,
         "fps": shown_fps(measured_fps(stream, track), config.fps),
+    }
+
+
+def camera_row(camera: Camera) -> dict[str, Any]:
+    """What viewers may know of the camera itself: no device, no control."""
+    about = camera.describe()
+    ladder = about.get("ladder")
+    return {
+        "name": camera.name,
+        "state": about.get("state"),
+        "why": about.get("why_absent"),
+        "encoder": about.get("encoder"),
+        "slowed": ladder.get("reason") if isinstance(ladder, dict) and ladder.get("step") else None,
     }
 
 
