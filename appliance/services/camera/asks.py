@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from appliance.errors import CodecUnsupported, ConfigError, LimitExceeded, StreamNotFound
@@ -53,7 +54,8 @@ class Asks:
                 raise LimitExceeded(f"{MAX_PICTURES} pictures of this camera are being made")
             serial, future = self.next_serial(), self._future()
             self._pictures[serial] = self._shared[ask] = future
-            asyncio.get_running_loop().call_later(PATIENCE_S, self._give_up, serial, ask)
+            future.add_done_callback(partial(self._forget, serial, ask))
+            asyncio.get_running_loop().call_later(PATIENCE_S, self._give_up, serial)
             self._send(RequestPicture(serial, ask.width, ask.quality, ask.sub))
         return await asyncio.shield(future)
 
@@ -84,12 +86,16 @@ class Asks:
             if not future.done():
                 _fail(future, StreamNotFound("the camera has stopped"))
 
-    def _give_up(self, serial: int, ask: PictureAsk) -> None:
-        future = self._pictures.pop(serial)
+    def _give_up(self, serial: int) -> None:
+        future = self._pictures.get(serial)
+        if future is not None and not future.done():
+            _fail(future, TimeoutError(f"no picture within {PATIENCE_S:g} s"))
+
+    def _forget(self, serial: int, ask: PictureAsk, future: asyncio.Future[StillPicture]) -> None:
+        """It is answered: there is room for another, and the next who asks wants a newer one."""
+        del self._pictures[serial]
         if self._shared.get(ask) is future:
             del self._shared[ask]
-        if not future.done():
-            _fail(future, TimeoutError(f"no picture within {PATIENCE_S:g} s"))
 
     def _future(self) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().create_future()
