@@ -113,6 +113,10 @@ def make_parser() -> Parser:
     user = commands.add_parser("user", help="who may publish, play and use the API")
     _add_user_commands(user)
 
+    cameras = commands.add_parser("cameras", help="the cameras plugged in here, and their sources")
+    cameras.add_argument("--json", action="store_true", help="everything they offer, as JSON")
+    cameras.set_defaults(command=cameras_command)
+
     camera = commands.add_parser("camera", help="show and change a running device's cameras")
     _add_camera_commands(camera)
 
@@ -301,6 +305,12 @@ def user_command(arguments: argparse.Namespace) -> int:
 
     config = loader(config_source(arguments))()
     return run_user_command(arguments, config)
+
+
+def cameras_command(arguments: argparse.Namespace) -> int:
+    from appliance.cli_cameras import run_cameras_command
+
+    return run_cameras_command(as_json=arguments.json)
 
 
 def camera_command(arguments: argparse.Namespace) -> int:

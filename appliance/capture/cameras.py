@@ -17,7 +17,7 @@ from appliance.capture.fault import SourceFault
 from appliance.capture.program import die_with_parent, take_output
 from appliance.capture.v4l2.device import Wanted
 from appliance.capture.v4l2.faults import explain
-from appliance.capture.v4l2.formats import BY_FOURCC, name_of
+from appliance.capture.v4l2.formats import BY_FOURCC, PREFERENCE, name_of
 from appliance.capture.v4l2.kernel import KernelDevice
 from appliance.capture.v4l2.negotiation import NothingUsable, choose
 from appliance.capture.v4l2.places import Found, is_usable, survey
@@ -79,8 +79,10 @@ def describe_found(found: Found, wanted: Wanted) -> dict[str, Any]:
                     for mode in offer.modes
                 ],
             }
-            for offer in found.offers
-            if offer.fourcc in BY_FOURCC
+            for offer in sorted(
+                (offer for offer in found.offers if offer.fourcc in BY_FOURCC),
+                key=lambda offer: PREFERENCE[offer.fourcc],
+            )
         ],
         "others": [offer.fourcc for offer in found.offers if offer.fourcc not in BY_FOURCC],
     }
