@@ -22,6 +22,7 @@ from appliance.hub.stats import Counters, Faults
 from appliance.net.address import is_loopback
 from appliance.net.http import HttpServer, Router
 from appliance.net.supervisor import Supervisor
+from appliance.net.systemd import Notifier
 from appliance.services.contract import Context, Service
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,9 @@ STOP_DEADLINE_S = 8.0  # systemd kills after TimeoutStopSec=10
 class App:
     """One running appliance. `start`, then `run` until `stop` is called; used once."""
 
-    def __init__(self, config: Config, access: Access) -> None:
+    def __init__(self, config: Config, access: Access, notifier: Notifier | None = None) -> None:
         self.config = config
+        self.notifier = notifier or Notifier()
         self.context = Context(
             hub=Hub(),
             router=Router(),
@@ -67,10 +69,12 @@ class App:
         await self.http.start()
         self._publish_local_key()
         self.context.supervisor.keep("housekeeping", self._sweep)
+        self.context.supervisor.keep("service manager", self._keep_well)
         for url in self._urls():
             log.info("listening on %s", url)
         gc.collect()
         gc.freeze()  # what start-up made stays: the collector need not walk it again
+        self.notifier.ready()
 
     def _urls(self) -> list[str]:
         """What to open in a browser; an address of all interfaces is shown by names that work."""
@@ -112,6 +116,7 @@ class App:
         await self._stopping.wait()
 
     def stop(self) -> None:
+        self.notifier.stopping()
         self._stopping.set()
 
     async def close(self) -> None:
@@ -128,6 +133,16 @@ class App:
         except TimeoutError:
             log.warning("not everything ended within %.0f s", STOP_DEADLINE_S)
 
+    async def _keep_well(self) -> None:
+        await self.notifier.keep_well(self.context.watchdog, self._status)
+
+    def _status(self) -> str:
+        """For ``systemctl status``."""
+        streams = self.context.hub.streams.values()
+        live = sum(stream.is_live for stream in streams)
+        viewers = sum(not one.is_publisher for one in self.context.sessions.active.values())
+        return f"{live} of {len(streams)} streams live, {viewers} viewers"
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
@@ -138,6 +153,13 @@ class App:
 
         A faulty file changes nothing.
         """
+        self.notifier.reloading()
+        try:
+            self._reload(load)
+        finally:
+            self.notifier.ready()
+
+    def _reload(self, load: Callable[[], Config]) -> None:
         try:
             fresh = load()
             self.context.access.reload(fresh.auth)
@@ -160,7 +182,8 @@ class App:
 
 async def run(config: Config, access: Access, load: Callable[[], Config]) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP reloads through `load`. Raises: ConfigError."""
-    app = App(config, access)
+    notifier = Notifier.from_environ()
+    app = App(config, access, notifier)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_unhandled(app.context.faults))
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -173,6 +196,7 @@ async def run(config: Config, access: Access, load: Callable[[], Config]) -> Non
         log.info("stopping")
     finally:
         await app.close()
+        notifier.close()
 
 
 def _unhandled(faults: Faults) -> Callable[[asyncio.AbstractEventLoop, dict[str, object]], None]:

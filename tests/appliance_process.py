@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,7 +41,8 @@ class ApplianceProcess:
     """Started by the constructor; `url` is where it listens. Use `appliance_process` in tests.
 
     port: 0 lets the system choose; a test that starts the appliance anew where it was gives it.
-    overrides: as of ``--set``. package_root: of the appliance that is started.
+    overrides: as of ``--set``. package_root: of the appliance that is started. environ: variables
+    of its own, besides ours.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ApplianceProcess:
         config: str = SMALL_PATTERN,
         port: int = 0,
         package_root: Path = ROOT,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         file = folder / "porthole.toml"
         file.write_text(config)
@@ -64,7 +66,11 @@ class ApplianceProcess:
         self.lines: list[str] = []  # of its log so far
         self._told = threading.Condition()
         self._process = subprocess.Popen(
-            command, cwd=package_root, env=_clean_environment(), stderr=subprocess.PIPE, text=True
+            command,
+            cwd=package_root,
+            env=_clean_environment() | dict(environ or {}),
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -136,10 +142,11 @@ def appliance_process(
     config: str = SMALL_PATTERN,
     port: int = 0,
     package_root: Path = ROOT,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[ApplianceProcess]:
     """Runs while the block does; whatever happens in it, nothing is left running."""
     process = ApplianceProcess(
-        folder, *overrides, config=config, port=port, package_root=package_root
+        folder, *overrides, config=config, port=port, package_root=package_root, environ=environ
     )
     try:
         yield process

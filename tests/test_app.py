@@ -138,3 +138,31 @@ def test_wrong_keys_are_counted_and_logged_without_the_key(tmp_path: Path) -> No
         metrics = get(device.url + "metrics").decode()
         assert 'porthole_rejects_total{proto="auth",reason="wrong key"} 3' in metrics
         assert "not-the-right-one" not in device.log
+
+
+def test_service_manager_is_told_of_everything_that_matters_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(30)
+        environ = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "300000"}
+        with appliance_process(tmp_path, environ=environ) as device:
+            told: list[str] = []
+
+            def wait(text: str) -> None:
+                while not any(text in message for message in told):
+                    told.append(manager.recv(4096).decode())
+
+            wait("READY=1")  # not before it serves
+            assert b"#EXTINF" in get(device.url + "live/camera.hls/fmp4.m3u8")
+            told.clear()
+            wait("WATCHDOG=1")
+            wait("STATUS=1 of 1 streams live")
+            (worker,) = device.children()
+            assert b"NOTIFY_SOCKET" not in Path(f"/proc/{worker}/environ").read_bytes()
+            told.clear()
+            os.kill(device.pid, signal.SIGHUP)
+            wait("RELOADING=1")
+            wait("READY=1")
+            os.kill(device.pid, signal.SIGTERM)
+            wait("STOPPING=1")

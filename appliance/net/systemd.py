@@ -105,10 +105,9 @@ class Notifier:
         period_s = self.watchdog_us / 3_000_000 if self.watchdog_us else DEFAULT_FEED_S
         told = ""
         while True:
-            why = "; ".join(watchdog.reasons.values())
+            why = "; ".join(f"{who}: {reason}" for who, reason in watchdog.reasons.items())
             if why and why != told:
-                outcome = "systemd restarts the service" if self.watchdog_us else "nothing follows"
-                log.error("the service's watchdog is not fed any more: %s; %s", why, outcome)
+                log.error("the service's watchdog is not fed any more: %s", why)
             told = why
             if not why:
                 self.feed_watchdog()
