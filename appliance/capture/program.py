@@ -15,6 +15,7 @@ from pathlib import Path
 
 from appliance.capture.commands import Commands
 from appliance.capture.fault import SourceFault
+from appliance.capture.log import start_log
 from appliance.capture.options import Options
 from appliance.capture.outlet import Outlet
 from appliance.capture.sources import open_source
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     descriptor = take_output()
     die_with_parent(asked.parent)
     step_back(asked.nice)
+    start_log()
     outlet = Outlet(descriptor)
     commands = Commands()
     commands.listen(0)

@@ -150,8 +150,10 @@ class Pcm:
         alsa, handle, record = self._alsa, self._handle, Record("snd_pcm_sw_params")
         params = record.pointer
         self._check(alsa.snd_pcm_sw_params_current(handle, params))
-        alsa.snd_pcm_sw_params_set_tstamp_mode(handle, params, TSTAMP_ENABLE)
-        alsa.snd_pcm_sw_params_set_tstamp_type(handle, params, TSTAMP_MONOTONIC)
+        self._is_stamping = (
+            alsa.snd_pcm_sw_params_set_tstamp_mode(handle, params, TSTAMP_ENABLE) >= 0
+            and alsa.snd_pcm_sw_params_set_tstamp_type(handle, params, TSTAMP_MONOTONIC) >= 0
+        )
         self._check(alsa.snd_pcm_sw_params(handle, params))
 
     # -- reading -------------------------------------------------------------------------------
@@ -191,13 +193,16 @@ class Pcm:
         now_us = monotonic_us()
         if alsa.snd_pcm_status_get_state(status) == STATE_DISCONNECTED:
             raise AlsaFault(f"{self.name}: {WORDS[errno.ENODEV]}")
-        raw = ctypes.create_string_buffer(b"\xff" * TIMESPEC_BYTES, TIMESPEC_BYTES)
-        alsa.snd_pcm_status_get_htstamp(status, raw)
+        time_us = now_us
+        if self._is_stamping:
+            raw = ctypes.create_string_buffer(b"\xff" * TIMESPEC_BYTES, TIMESPEC_BYTES)
+            alsa.snd_pcm_status_get_htstamp(status, raw)
+            time_us = plausible_stamp_us(timespec_us(raw.raw), now_us)
         available = min(alsa.snd_pcm_status_get_avail(status), self.buffer_samples)
         most = available + MAX_DELAY_US * self.rate_hz // 1_000_000
         return _Observed(
             min(max(available, alsa.snd_pcm_status_get_delay(status)), most),
-            plausible_stamp_us(timespec_us(raw.raw), now_us),
+            time_us,
             clocked=available < self.buffer_samples,  # a full one that runs has not overrun
         )
 

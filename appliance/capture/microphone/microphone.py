@@ -9,7 +9,7 @@ thread does that, for a driver may hold the first one as long as it likes.
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +34,8 @@ STALL_US = 2_000_000  # without a sample: the device hangs
 FILL_DELAY_US = 500_000  # silence keeps this far behind: sound may still come
 FILL_INTERVAL_US = 200_000
 STOP_S = 1.0  # for a thread, which a driver may hold
-WARNING, INFO = "<4>", "<6>"  # sd-daemon(3)
+
+log = logging.getLogger(__name__)
 
 
 class Microphone:
@@ -109,7 +110,8 @@ class Microphone:
         pause_us, began_us = 0, monotonic_us()
         while not self._stop.is_set():
             try:
-                self._stop.wait(pause_us / US_PER_S)
+                if self._stop.wait(pause_us / US_PER_S):
+                    return
                 began_us = monotonic_us()
                 self._listen()
             except AlsaFault as error:
@@ -167,7 +169,9 @@ class Microphone:
                 self._on_track(self._voice.track)
             self._voice.connect(pcm.sample_format, pcm.channels, pcm.rate_hz)
         self._settled.set()
-        self._tell(INFO, f"sound from {pcm.name}, {pcm.rate_hz} Hz, {pcm.channels} channels")
+        self._tell(
+            logging.INFO, f"sound from {pcm.name}, {pcm.rate_hz} Hz, {pcm.channels} channels"
+        )
 
     def _hear(self, pcm: Pcm, captured: Captured, pace: Pace, *, is_first: bool) -> None:
         clock = self._clock
@@ -208,15 +212,14 @@ class Microphone:
     def _lose(self, error: str) -> None:
         known = self._status or {"device": self._wanted, "rate_hz": 0, "channels": 0}
         self._status = known | {"drift_ppm": 0.0, "skew_ms": 0.0, "error": error}
-        self._tell(WARNING, f"no sound: {error}")
+        self._tell(logging.WARNING, f"no sound: {error}")
         self._settle()
 
-    def _tell(self, priority: str, text: str) -> None:
+    def _tell(self, level: int, text: str) -> None:
         """A line for the log, unless it is the one before."""
         if text != self._told:
             self._told = text
-            sys.stderr.write(f"{priority}{text}\n")
-            sys.stderr.flush()
+            log.log(level, "%s", text)
 
     # -- the other thread ----------------------------------------------------------------------
 
