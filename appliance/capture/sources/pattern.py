@@ -4,12 +4,14 @@ Theory of operation: pictures and sound frames have due times on CLOCK_MONOTONIC
 their numbers and never from the previous one, so nothing drifts. The loop sleeps until the
 earlier of the two. A picture that is a whole interval late is left out and counted, as a camera
 would have overwritten it. Pictures lie on the grid of the wall clock's seconds, so the flash, the
-beep and the clock's turning second are one event.
+beep and the clock's turning second are one event. An ALSA device named in the options takes the
+tone's place.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import av
 
@@ -17,6 +19,7 @@ from appliance.capture.clock import WallClock, monotonic_us, sleep_until_us
 from appliance.capture.commands import Commands
 from appliance.capture.encoders.aac import FRAME_SAMPLES, AacEncoder
 from appliance.capture.fault import ChangeRefused, SourceFault
+from appliance.capture.microphone.microphone import ANY_DEVICE, NO_DEVICE, Microphone
 from appliance.capture.options import Options
 from appliance.capture.outlet import Sink
 from appliance.capture.pattern.controls import CardControls
@@ -124,6 +127,7 @@ class PatternSource:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._controls = CardControls()
+        self._told_us = 0
         try:
             self._controls.set(options.controls)
         except ChangeRefused as refusal:
@@ -131,13 +135,15 @@ class PatternSource:
 
     def run(self, sink: Sink, commands: Commands) -> None:
         clock = WallClock()
-        pipeline = Pipeline(self._options, sink, commands)
-        pipeline.set_device(
-            {"device": "pattern", "name": "test pattern", "driver": "pattern", "format": "I420"},
-            self._controls,
-        )
+        is_recording = self._options.audio not in {NO_DEVICE, ANY_DEVICE}
+        pipeline = Pipeline(self._options, sink, commands, awaits_audio=is_recording)
+        microphone: Microphone | None = None
+        if is_recording:
+            microphone = Microphone(self._options, pipeline.set_audio_track, pipeline.write_audio)
+            microphone.start()
+        self._tell(pipeline, microphone)
         video = PatternVideo(self._options, clock, self._controls)
-        audio = PatternAudio(self._options, clock) if self._options.audio != "none" else None
+        audio = PatternAudio(self._options, clock) if self._options.audio == ANY_DEVICE else None
         if audio is not None:
             pipeline.set_audio_track(audio.track)
         while True:
@@ -151,7 +157,18 @@ class PatternSource:
             if pipeline.obey() is Rung.CAMERA:
                 video = PatternVideo(self._options, clock, self._controls)
                 continue
+            if microphone is not None and monotonic_us() - self._told_us >= SECOND_US:
+                self._tell(pipeline, microphone)
             self._feed(pipeline, video)
+
+    def _tell(self, pipeline: Pipeline, microphone: Microphone | None) -> None:
+        self._told_us = monotonic_us()
+        document: dict[str, Any] = {
+            "device": "pattern", "name": "test pattern", "driver": "pattern", "format": "I420",
+        }  # fmt: skip
+        if microphone is not None:
+            document["sound"] = microphone.status()
+        pipeline.set_device(document, self._controls)
 
     def _feed(self, pipeline: Pipeline, video: PatternVideo) -> None:
         due_us = video.due_us
