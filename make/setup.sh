@@ -160,6 +160,17 @@ make_environment() {
     cp build/python-state ".venv/.setup-$extras"
 }
 
+# -- what the tests read ---------------------------------------------------------------------------
+
+make_reference() {
+    reference=.venv/picamera2-source
+    ! cmp -s make/picamera2.txt "$reference/pin.txt" || return 0
+    say_once
+    step "picamera2: its source, to compare with" \
+        env PIP_DISABLE_PIP_VERSION_CHECK=1 make/picamera2.sh .venv/bin/python "$reference" ||
+        explain "The source of picamera2"
+}
+
 # -- the pages' JavaScript -------------------------------------------------------------------------
 
 # Optional: without it the pages play HLS only where the browser itself can, and show no QR code.
@@ -215,4 +226,5 @@ if command -v dpkg-query >/dev/null; then
 fi
 make_environment
 make_vendor
+[ "$level" != test ] || make_reference
 [ -z "$said" ] || printf 'porthole: set up in %d s\n' $(($(date +%s) - started))

@@ -22,6 +22,10 @@ case "$*" in
     [ -z "${PIP_SAYS:-}" ] || { echo "$PIP_SAYS"; exit 1; }
     printf '#!/bin/sh\nfor word; do echo "<$word>"; done\n' >.venv/bin/porthole
     chmod +x .venv/bin/porthole ;;
+"-m pip download"*)
+    for folder; do :; done
+    mkdir picamera2-0 && echo "source" >picamera2-0/setup.cfg
+    tar -czf "$folder/picamera2-0.tar.gz" picamera2-0 && rm -r picamera2-0 ;;
 esac
 """
 APT_GET = (
@@ -196,6 +200,18 @@ def test_test_with_missing_debian_packages_names_all_of_them(machine: Machine) -
     done = machine.make("test")
     assert done.returncode != 0
     assert "install --no-install-recommends ffmpeg chromium\n" in done.stderr
+
+
+def test_test_unpacks_the_source_that_it_compares_with_once(machine: Machine) -> None:
+    machine.make("test")  # which then finds no tests
+    unpacked = machine.root / ".venv/picamera2-source"
+    assert (unpacked / "setup.cfg").read_text() == "source\n"
+    assert machine.called("python -m pip download")
+    machine.make("test")
+    assert not machine.called("python -m pip download")
+    (machine.root / "make/picamera2.txt").write_text("picamera2==0.3.39")
+    machine.make("test")
+    assert machine.called("python -m pip download")
 
 
 def test_run_hands_its_variables_over_unharmed(machine: Machine) -> None:
