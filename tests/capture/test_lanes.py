@@ -16,12 +16,14 @@ from appliance.capture.commands import Commands
 from appliance.capture.lanes.choosing import choose_lanes
 from appliance.capture.lanes.lane import Stamps
 from appliance.capture.lanes.passing import AudioPass, VideoPass
-from appliance.capture.lanes.transcoding import AudioTranscode, VideoTranscode, fit
+from appliance.capture.lanes.transcoding import AudioTranscode, VideoTranscode
 from appliance.capture.options import Options
+from appliance.capture.pipeline.shaping import fit
 from appliance.capture.playout import Playout
 from appliance.media.aac import AacConfig
 from appliance.media.track import Kind, Track
 from appliance.media.unit import AccessUnit
+from appliance.wire.pipe.messages import Picture
 
 MILLISECOND = Fraction(1, 1000)
 AUDIO = Track(2, AacConfig.lc(48_000, 1), 48_000)
@@ -199,6 +201,15 @@ class Recorder:
 
     def drop(self, count: int) -> None:
         assert not count
+
+    def state(self, document: dict[str, Any]) -> None:
+        pass
+
+    def answer(self, serial: int, error: str = "") -> None:
+        pass
+
+    def picture(self, picture: Picture) -> None:
+        pass
 
     @property
     def units(self) -> list[AccessUnit]:

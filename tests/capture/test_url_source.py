@@ -23,6 +23,7 @@ from appliance.capture.options import Options
 from appliance.capture.sources import url
 from appliance.media.track import Kind, Track
 from appliance.media.unit import AccessUnit
+from appliance.wire.pipe.messages import Picture
 
 CLIP = (
     "-f", "lavfi", "-i", "testsrc2=size=192x128:rate=25:duration=2",
@@ -64,6 +65,15 @@ class Collector:
 
     def drop(self, count: int) -> None:
         assert not count
+
+    def state(self, document: dict[str, Any]) -> None:
+        pass
+
+    def answer(self, serial: int, error: str = "") -> None:
+        pass
+
+    def picture(self, picture: Picture) -> None:
+        pass
 
 
 @pytest.mark.parametrize(

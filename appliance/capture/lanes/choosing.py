@@ -8,15 +8,14 @@ import av
 from av.stream import Disposition
 
 from appliance.capture.fault import SourceFault
+from appliance.capture.lanes.demands import left_to_viewers, must_encode
 from appliance.capture.lanes.lane import Lane
 from appliance.capture.lanes.passing import AudioPass, VideoPass
 from appliance.capture.lanes.transcoding import AudioTranscode, VideoTranscode
 from appliance.capture.options import Options
 from appliance.errors import PeerError
 from appliance.media.track import Kind
-from appliance.wire.pipe.messages import Reason
-
-VIDEO_ID, AUDIO_ID = 1, 2
+from appliance.wire.pipe.messages import AUDIO_ID, VIDEO_ID, Reason
 
 # What browsers, televisions and phones decode; 4:2:2 or 10-bit H.264 they mostly do not.
 PASSING_PIXELS = {
@@ -60,9 +59,10 @@ def _best(container: Any, kind: Kind) -> Any:
 def _video_lane(stream: Any, container_format: str, options: Options) -> Lane:
     context = stream.codec_context
     unordered = context.has_b_frames and container_format in UNSTAMPED_FORMATS
-    if context.pix_fmt in PASSING_PIXELS.get(context.name, ()) and not unordered:
+    passes = context.pix_fmt in PASSING_PIXELS.get(context.name, ()) and not unordered
+    if passes and not must_encode(options):
         try:
-            return VideoPass(VIDEO_ID, stream)
+            return VideoPass(VIDEO_ID, stream, rotation_deg=left_to_viewers(options))
         except PeerError:
             pass  # parameter sets we cannot read: libav may
     if context.width <= 0 or context.height <= 0:

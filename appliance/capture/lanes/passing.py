@@ -27,10 +27,12 @@ class VideoPass:
 
     Begins at a keyframe. Pictures shown before that keyframe but coded after it refer to what
     nobody has, so they are left out, here and at every joint of a loop.
+    rotation_deg: what viewers are told.
     """
 
-    def __init__(self, track_id: int, stream: Any) -> None:
+    def __init__(self, track_id: int, stream: Any, *, rotation_deg: int = 0) -> None:
         self.track: Track | None = None
+        self._rotation_deg = rotation_deg
         self._id = track_id
         hevc = stream.codec_context.name == "hevc"
         self._split: Callable[[Any], NalSplit] = (
@@ -76,7 +78,7 @@ class VideoPass:
 
     def _describe(self, config: CodecConfig | None) -> None:
         if config is not None and (self.track is None or self.track.config != config):
-            self.track = Track(self._id, config)
+            self.track = Track(self._id, config, rotation_deg=self._rotation_deg)
 
     def feed(self, packet: Packet) -> list[AccessUnit]:
         if packet.dts is None and packet.pts is not None and len(self._undated) < MAX_UNDATED:

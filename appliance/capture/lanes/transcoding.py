@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import av
 
+from appliance.capture.clock import monotonic_us, unix_offset_us
 from appliance.capture.commands import Commands
 from appliance.capture.encoders.aac import FRAME_SAMPLES, AacEncoder
-from appliance.capture.encoders.h264 import H264Encoder
 from appliance.capture.lanes.lane import Packet, Stamps, stamp_us
-from appliance.capture.options import MIN_SIDE_PX, Options
+from appliance.capture.options import Options
+from appliance.capture.pipeline.changes import Wishes
+from appliance.capture.pipeline.encoding import Coding, Encoding, Words
+from appliance.capture.pipeline.shaping import Shaper
 from appliance.media.clock import us_to_ticks
 from appliance.media.track import Kind, Track
 from appliance.media.unit import AccessUnit
@@ -25,17 +29,23 @@ MAX_FPS = 120
 
 
 class VideoTranscode:
-    """Pictures no larger than the stream's settings, in their own shape and rate."""
+    """Pictures no larger than the stream's settings, in their own shape and rate, with its masks
+    and words on them."""
 
     def __init__(self, track_id: int, stream: Any, options: Options) -> None:
-        self._id = track_id
-        self._options = options
-        self._encoder: H264Encoder | None = None
-        self._size = (0, 0)
-        self._fps = Fraction(stream.average_rate or options.fps)
-        if not 1 <= self._fps <= MAX_FPS:
-            self._fps = Fraction(options.fps)
-        self.stamps = Stamps(Kind.VIDEO, stream.time_base, int(1_000_000 / self._fps))
+        fps = Fraction(stream.average_rate or options.fps)
+        if not 1 <= fps <= MAX_FPS:
+            fps = Fraction(options.fps)
+        self._shaper = Shaper(options)
+        self._words = Words.of(options.overlay, options.device)
+        self._encoding = Encoding(
+            Coding(
+                track_id, options.encoder, fps, ceil(fps), options.bitrate_bps, options.keyframe_us,
+                options.threads, rotation_deg=self._shaper.rotation_deg,
+            ),
+            self._words,
+        )  # fmt: skip
+        self.stamps = Stamps(Kind.VIDEO, stream.time_base, int(1_000_000 / fps))
         self._last_us: int | None = None
         self._key_wanted = False
         self._is_behind = False
@@ -44,7 +54,7 @@ class VideoTranscode:
 
     @property
     def track(self) -> Track | None:
-        return None if self._encoder is None else self._encoder.track
+        return self._encoding.track
 
     def reopen(self, stream: Any) -> None:
         self.stamps.restart(stream.time_base)
@@ -61,8 +71,39 @@ class VideoTranscode:
         self._is_behind = late_us > (LATE_US if not self._is_behind else LATE_US // 4)
         self._key_wanted = commands.take_keyframe() or self._key_wanted
         bitrate_bps = commands.take_bitrate_bps()
-        if bitrate_bps is not None and self._encoder is not None:
-            self._encoder.set_bitrate(bitrate_bps)
+        if bitrate_bps is not None:
+            self._encoding.set_bitrate(bitrate_bps)
+
+    def change(self, wishes: Wishes) -> None:
+        """What concerns the encoder and the words on the picture."""
+        if wishes.bitrate_bps is not None:
+            self._encoding.set_bitrate(wishes.bitrate_bps)
+        if wishes.keyframe_us is not None:
+            self._encoding.set_keyframe_us(wishes.keyframe_us)
+        if wishes.text is not None:
+            self._words.text = wishes.text
+        if wishes.shown is not None:
+            self._words.shown = wishes.shown
+
+    def restart(self) -> None:
+        """The next picture opens an encoder."""
+        self._encoding.close()
+
+    def figures(self) -> dict[str, Any]:
+        """For the document of State."""
+        encoder, coding = self._encoding.encoder, self._encoding.coding
+        width, height = self._encoding.size
+        figures: dict[str, Any] = {
+            "bitrate_bps": coding.bitrate_bps,
+            "keyframe_us": coding.keyframe_us,
+            "overlay": {"shown": self._words.shown, "text": self._words.text},
+        }
+        if encoder is not None:
+            figures |= {
+                "encoder": encoder.name, "threads": encoder.threads,
+                "width": width, "height": height,
+            }  # fmt: skip
+        return figures
 
     def take_dropped(self) -> int:
         dropped, self._dropped_frames = self._dropped_frames, 0
@@ -76,29 +117,15 @@ class VideoTranscode:
             at_us = stamp_us(frame.pts, frame.time_base) + self.stamps.shift_us
             if self._last_us is not None and at_us <= self._last_us:
                 continue
-            if self._is_behind and self._encoder is not None:
+            if self._is_behind and self._encoding.encoder is not None:
                 self._dropped_frames += 1  # decoding goes on: others refer to this picture
                 continue
             self._last_us = at_us
-            encoder = self._fitting_encoder(frame)
-            width, height = self._size
-            picture = frame.reformat(width, height, "yuv420p")
-            units += encoder.encode(picture, at_us, key=self._key_wanted)
+            shaped = self._shaper.shape(frame, keep=False)
+            unix_us = monotonic_us() + unix_offset_us()
+            units += self._encoding.encode(shaped, at_us, unix_us, key=self._key_wanted)
             self._key_wanted = False
         return units
-
-    def _fitting_encoder(self, frame: av.VideoFrame) -> H264Encoder:
-        """One for the input's size; made at its first picture, kept though the size may change."""
-        if self._encoder is None:
-            self._size = fit(frame.width, frame.height, self._options.width, self._options.height)
-            self._encoder = H264Encoder(
-                self._id,
-                *self._size,
-                self._fps,
-                bitrate_bps=self._options.bitrate_bps,
-                keyframe_us=self._options.keyframe_us,
-            )
-        return self._encoder
 
 
 class AudioTranscode:
@@ -167,13 +194,6 @@ class AudioTranscode:
         block.time_base = Fraction(1, rate_hz)
         self._next += FRAME_SAMPLES
         return True
-
-
-def fit(width: int, height: int, max_width: int, max_height: int) -> tuple[int, int]:
-    """The size that fits without becoming larger or another shape, in even numbers."""
-    scale = min(1.0, max_width / width, max_height / height)
-    sides = (round(width * scale / 2) * 2, round(height * scale / 2) * 2)
-    return max(MIN_SIDE_PX, sides[0]), max(MIN_SIDE_PX, sides[1])
 
 
 def _decoder(stream: Any) -> Any:

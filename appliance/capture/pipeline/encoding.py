@@ -15,6 +15,7 @@ from appliance.capture.options import OverlayOptions
 from appliance.capture.picture.frames import canvas_of, copy_of
 from appliance.capture.picture.overlay import Overlay
 from appliance.capture.pipeline.shaping import Shaped
+from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
 from appliance.wire.pipe.messages import Reason
 
@@ -53,11 +54,15 @@ class Coding:
 
 
 class Encoding:
-    """The encoder is opened for the first picture, and anew when the size of pictures changes."""
+    """The encoder is opened for the first picture, and anew when the size of pictures changes.
+
+    track: None until the first unit.
+    """
 
     def __init__(self, coding: Coding, words: Words) -> None:
         self.coding = coding
         self.encoder: VideoEncoder | None = None
+        self.track: Track | None = None
         self.size = (0, 0)
         self._words = words
         self._overlay: Overlay | None = None
@@ -72,10 +77,19 @@ class Encoding:
             self._write_words(shaped, unix_us)
         try:
             assert self.encoder is not None
-            return self.encoder.encode(shaped.frame, time_us, key=key)
+            units = self.encoder.encode(shaped.frame, time_us, key=key)
         except av.FFmpegError as error:
             self._give_up(error, time_us)
             return []
+        self._keep_track(units)
+        return units
+
+    def _keep_track(self, units: list[AccessUnit]) -> None:
+        """The same object after an encoder was opened anew: nothing changed for viewers."""
+        for unit in units:
+            if unit.track == self.track and self.track is not None:
+                unit.track = self.track
+            self.track = unit.track
 
     def _write_words(self, shaped: Shaped, unix_us: int) -> None:
         frame = shaped.frame

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from appliance.media.nal import join_annexb
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MICROSECOND = Fraction(1, 1_000_000)
 MAX_HELD_BYTES = 8 << 20  # since a keyframe; against cameras that send one a minute
 MAX_HELD_UNITS = 1024
 MAX_QUEUED_UNITS = 90  # beyond what was held in the beginning; against a decoder that is too slow
-IDLE_US = 5_000_000  # after the last one who wanted a picture, decoding stops
 
 
 class Viewfinder:
@@ -37,7 +38,8 @@ class Viewfinder:
         self._held: list[AccessUnit] = []
         self._held_bytes = 0
         self._condition = threading.Condition()
-        self._queue: deque[tuple[AccessUnit, bool]] = deque()  # and whether it shall be shown
+        self._queue: deque[AccessUnit] = deque()
+        self._shown_us = 0  # pictures before it only lead to those that are wanted
         self._thread: threading.Thread | None = None
         self._is_wanted = False
         self._is_running = False
@@ -69,11 +71,12 @@ class Viewfinder:
                 if not self._held:
                     return
                 self._is_running = True
-                self._queue.extend((held, held is unit) for held in self._held)
+                self._queue.extend(self._held)
+                self._shown_us = unit.pts_us
             elif unit.key or len(self._queue) < MAX_QUEUED_UNITS:
                 if unit.key and len(self._queue) >= MAX_QUEUED_UNITS:
                     self._queue.clear()
-                self._queue.append((unit, True))
+                self._queue.append(unit)
             else:
                 self._queue.clear()
                 self._is_running = False  # begins again with what is held
@@ -97,12 +100,13 @@ class Viewfinder:
                         if not self._is_running:
                             decoder = None  # its pictures are most of this process's memory
                         self._condition.wait()
-                    unit, is_shown = self._queue.popleft()
+                    unit = self._queue.popleft()
                 if decoder is None or decoder.track is not unit.track:
                     decoder = Decoder(unit.track)
                 for frame in decoder.decode(unit):
-                    if is_shown:
-                        self._on_picture(frame, unit.pts_us)
+                    time_us = unit.pts_us if frame.pts is None else frame.pts
+                    if time_us >= self._shown_us:
+                        self._on_picture(frame, time_us)
         except OSError:  # the appliance is gone, which the stream notices as well
             log.debug("nobody takes pictures any more")
 
@@ -126,6 +130,7 @@ class Decoder:
     def decode(self, unit: AccessUnit) -> list[av.VideoFrame]:
         parts = (*self._sets, *unit.parts) if unit.key else unit.parts
         packet = self._make_packet(join_annexb(parts))
+        packet.pts, packet.dts, packet.time_base = unit.pts_us, unit.dts_us, MICROSECOND
         try:
             return list(self._context.decode(packet))
         except self._error as error:

@@ -16,6 +16,7 @@ import av
 from appliance.capture.commands import Commands
 from appliance.capture.fault import SourceFault
 from appliance.capture.lanes.choosing import choose_lanes
+from appliance.capture.lanes.console import LaneConsole
 from appliance.capture.lanes.lane import Lane
 from appliance.capture.options import Options
 from appliance.capture.outlet import Sink
@@ -57,7 +58,9 @@ class FileSource:
         self._options = options
 
     def run(self, sink: Sink, commands: Commands) -> None:
-        playout = Playout(sink, max_late_us=MAX_LATE_US)
+        document = {"device": self._path.name, "driver": "file"}
+        console = LaneConsole(self._options, sink, commands, document)
+        playout = Playout(console.sink, max_late_us=MAX_LATE_US)
         lanes: dict[int, Lane] = {}
         shift_us = 0
         while True:
@@ -65,7 +68,8 @@ class FileSource:
                 lanes = self._lanes(container, lanes)
                 for lane in lanes.values():
                     lane.stamps.shift_us = shift_us
-                self._play(container, lanes, playout, commands)
+                console.set_lanes(lanes.values())
+                self._play(container, lanes, playout, console, commands)
             shift_us += self._length_us(lanes)
 
     def _lanes(self, container: Any, lanes: dict[int, Lane]) -> dict[int, Lane]:
@@ -83,11 +87,17 @@ class FileSource:
         return lanes
 
     def _play(
-        self, container: Any, lanes: dict[int, Lane], playout: Playout, commands: Commands
+        self,
+        container: Any,
+        lanes: dict[int, Lane],
+        playout: Playout,
+        console: LaneConsole,
+        commands: Commands,
     ) -> None:
         streams = [container.streams[index] for index in lanes]
         try:
             for packet in container.demux(streams):
+                console.obey()
                 lane = lanes[packet.stream.index]
                 playout.send(lanes.values(), feed_packet(lane, packet, commands, playout.late_us))
         except av.FFmpegError as error:  # damaged from here on: begin again

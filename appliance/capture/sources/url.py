@@ -16,6 +16,7 @@ from appliance.capture.clock import monotonic_us
 from appliance.capture.commands import Commands
 from appliance.capture.fault import SourceFault
 from appliance.capture.lanes.choosing import choose_lanes
+from appliance.capture.lanes.console import LaneConsole
 from appliance.capture.lanes.lane import Lane, Packet
 from appliance.capture.options import Options
 from appliance.capture.outlet import Sink
@@ -100,9 +101,15 @@ class UrlSource:
         if not container.format.name.startswith(RECORDED_FORMATS):
             burst = read_burst(lanes, packets, commands)
         past_us = burst[-1].dts_us - burst[0].dts_us if burst else 0
-        playout = Playout(sink, max_late_us=MAX_LATE_US, past_us=min(max(0, past_us), MAX_BURST_US))
+        document = {"device": shown(self._url), "driver": container.format.name}
+        console = LaneConsole(self._options, sink, commands, document)
+        console.set_lanes(lanes.values())
+        playout = Playout(
+            console.sink, max_late_us=MAX_LATE_US, past_us=min(max(0, past_us), MAX_BURST_US)
+        )
         playout.send(lanes.values(), burst)
         for packet in packets:
+            console.obey()
             lane = lanes[packet.stream.index]
             playout.send(lanes.values(), feed_packet(lane, packet, commands, playout.late_us))
 
