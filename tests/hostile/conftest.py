@@ -24,6 +24,7 @@ HASTY = (
     'http.stall="2s"',
     'http.trusted_proxies=["127.0.0.1"]',
     'camera.stall="2s"',
+    'pictures.stall="2s"',
 )
 
 

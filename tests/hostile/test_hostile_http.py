@@ -28,7 +28,8 @@ NAMES: tuple[bytes, ...] = (
 SHAPES = (
     "GET /{}", "GET /{}.m3u8", "GET /{}.hls/fmp4.m3u8", "GET /live/camera.hls/{}",
     "GET /{}.hls/fmp4-1.m4s", "GET /web/{}", "GET /web/streams.json?{}", "GET /api/v1/streams/{}",
-    "GET /api/v1/streams?{}", "DELETE /api/v1/clients/{}",
+    "GET /api/v1/streams?{}", "GET /{}.jpg", "GET /{}.mjpeg", "GET /api/frame.jpeg?src={}",
+    "DELETE /api/v1/clients/{}",
 )  # fmt: skip
 
 
