@@ -145,8 +145,11 @@ def _as_file(source: Path | bytes, format: str) -> Path:
     return path
 
 
-def frame_hashes(source: Path | bytes, format: str = "mp4") -> dict[str, list[str]]:
-    """MD5 of every decoded picture and audio frame, in order, by "video" and "audio".
+def frame_hashes(
+    source: Path | bytes, format: str = "mp4", *, filters: str = "null"
+) -> dict[str, list[str]]:
+    """MD5 of every decoded picture and audio frame, in order, by "video" and "audio"; pictures
+    turned as the container says, and then filtered.
 
     Fails if ffmpeg prints anything at `-v error` on the way.
     """
@@ -155,9 +158,11 @@ def frame_hashes(source: Path | bytes, format: str = "mp4") -> dict[str, list[st
     path = _as_file(source, format)
     found: dict[str, list[str]] = {}
     probe = ("ffprobe", "-v", "error", "-f", format, "-show_entries", "stream=codec_type")
-    kinds = _run(*probe, "-of", "csv=p=0", path).split()
+    kinds = _run(*probe, "-of", "csv=p=0", path).replace(",", "").split()
     for kind in sorted(set(kinds)):
         select = ("-map", f"0:{kind[0]}:0", "-fps_mode", "passthrough", "-f", "framemd5", "-")
+        if kind == "video":
+            select = ("-vf", filters, *select)
         manual = ("-flags2", "+skip_manual", "-copyts", "-f", format, "-i", path)
         lines = _run("ffmpeg", "-v", "error", *manual, *select).splitlines()
         found[kind] = [line.split(",")[-1].strip() for line in lines if line[0] != "#"]

@@ -26,7 +26,8 @@ MOVIE_TIMESCALE_HZ = 1000
 SYNC_SAMPLE = 0x0200_0000
 NON_SYNC_SAMPLE = 0x0101_0000
 
-_IDENTITY = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+_ONE = 0x10000  # 16.16
+_IDENTITY = struct.pack(">9i", _ONE, 0, 0, 0, _ONE, 0, 0, 0, 0x40000000)
 _NO_ENTRIES = bytes(4)
 _LANGUAGE_UND = 0x55C4  # "und" as three 5-bit letters, §8.4.2.3
 
@@ -93,20 +94,33 @@ def _trak(track_id: int, track: Track) -> bytes:
 
 
 def _tkhd(track_id: int, track: Track) -> bytes:
-    """§8.3.2; flags: enabled, in movie, in preview."""
+    """§8.3.2; flags: enabled, in movie, in preview. The size is the one before the matrix."""
     width = height = 0
+    matrix = _IDENTITY
     if track.kind is Kind.VIDEO:
         config = cast("H264Config", track.config)
         width, height = config.width_px << 16, config.height_px << 16
+        matrix = _matrix(track.rotation_deg, width, height)
     return full_box(
         b"tkhd",
         0,
         7,
         struct.pack(">5I8x", 0, 0, track_id, 0, 0),
         struct.pack(">3Hxx", 0, 0, 0 if track.kind is Kind.VIDEO else 0x100),
-        _IDENTITY,
+        matrix,
         struct.pack(">II", width, height),
     )
+
+
+def _matrix(rotation_deg: int, width: int, height: int) -> bytes:
+    """a b u c d v x y w (§6.2.2): a turn clockwise, and the shift that brings the picture back
+    to where its upper left corner was; sizes in 16.16."""
+    a, b, c, d, x, y = {
+        90: (0, _ONE, -_ONE, 0, height, 0),
+        180: (-_ONE, 0, 0, -_ONE, width, height),
+        270: (0, -_ONE, _ONE, 0, 0, width),
+    }.get(rotation_deg, (_ONE, 0, 0, _ONE, 0, 0))
+    return struct.pack(">9i", a, b, 0, c, d, 0, x, y, 0x40000000)
 
 
 def _mdia(track: Track) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+from dataclasses import replace
 
 import av
 import pytest
@@ -71,6 +73,29 @@ def test_init_segment_tells_libav_the_size_and_the_parameter_sets(name: str) -> 
         assert stream.codec_context.name == "h264"
         assert (stream.width, stream.height) == (track.config.width_px, track.config.height_px)
         assert stream.codec_context.extradata == track.config.to_avcc()
+
+
+@pytest.mark.parametrize(
+    ("rotation_deg", "left", "right"),
+    [(0, (0, 0), (1, 0)), (90, (1, 0), (1, 1)), (180, (1, 1), (0, 1)), (270, (0, 1), (0, 0))],
+)
+def test_init_segment_matrix_turns_the_picture_clockwise(
+    rotation_deg: int, left: tuple[int, int], right: tuple[int, int]
+) -> None:
+    """Which corners of the shown picture the upper edge's two become (formula of §6.2.2)."""
+    track = replace(avc_track(), rotation_deg=rotation_deg)
+    (tkhd,) = find(init_segment([track]), b"moov", b"trak", b"tkhd")
+    a, b, u, c, d, v, x, y, w = struct.unpack(">9i", tkhd[40:76])
+    width, height = (side >> 16 for side in struct.unpack(">II", tkhd[76:84]))
+    assert (u, v, w) == (0, 0, 1 << 30)
+    assert (width, height) == (track.config.width_px, track.config.height_px)
+
+    def moved(p: int, q: int) -> tuple[int, int]:
+        return (a * p + c * q + x) >> 16, (b * p + d * q + y) >> 16
+
+    shown = (height, width) if rotation_deg in {90, 270} else (width, height)
+    assert moved(0, 0) == (left[0] * shown[0], left[1] * shown[1])
+    assert moved(width, 0) == (right[0] * shown[0], right[1] * shown[1])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from container_samples import (
@@ -63,6 +64,20 @@ def test_fmp4_of_a_clip_has_its_frames_and_times(kind: str) -> None:
     data = joined(mux(Fmp4Muxer(), tracks, units))
     assert frame_hashes(data) == frame_hashes(make_clip(kind))
     assert_same_times(expected, packet_times(data), resolution_us=23)
+
+
+@pytest.mark.parametrize(
+    ("rotation_deg", "turning"),
+    [(90, "transpose=clock"), (180, "hflip,vflip"), (270, "transpose=cclock")],
+)
+def test_fmp4_of_a_turned_track_is_shown_turned(rotation_deg: int, turning: str) -> None:
+    """By whoever heeds the matrix, as ffmpeg does."""
+    tracks, units = clip_units("h264")
+    turned = tuple(replace(track, rotation_deg=rotation_deg) for track in tracks)
+    for unit in units:
+        unit.track = turned[0]
+    data = joined(mux(Fmp4Muxer(), turned, units))
+    assert frame_hashes(data) == frame_hashes(make_clip("h264"), filters=turning)
 
 
 def test_fmp4_chunks_tile_the_timeline_and_start_at_keys() -> None:

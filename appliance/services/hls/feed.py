@@ -16,7 +16,7 @@ from appliance.net.media_file import MediaFile
 from appliance.services.hls.formats import Form
 from appliance.services.hls.live_playlist import LivePlaylist, Numbering
 from appliance.services.hls.segmenter import Segmenter
-from appliance.services.hls.settings import Settings
+from appliance.services.hls.settings import HlsFormat, Settings
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Feed:
             self.playlist.peak_bps,
             self.playlist.average_bps,
             list(dict.fromkeys(track.config.rfc6381 for track in carried)),
-            None if video is None else _resolution(video),
+            None if video is None else _resolution(video, self.form),
             None if video is None else self._frame_rate_hz(video),
         )
         return MultivariantPlaylist(
@@ -144,7 +144,10 @@ class Feed:
         return (len(stamps) - 1) * 1_000_000 / (stamps[-1] - stamps[0])
 
 
-def _resolution(video: Track) -> tuple[int, int] | None:
+def _resolution(video: Track, form: Form) -> tuple[int, int] | None:
+    """That at which to display (RFC 8216 §4.3.4.2): turned, where the form makes players turn."""
     width_px: int = getattr(video.config, "width_px", 0)
     height_px: int = getattr(video.config, "height_px", 0)
+    if form.format is HlsFormat.FMP4 and video.rotation_deg in {90, 270}:
+        width_px, height_px = height_px, width_px
     return (width_px, height_px) if width_px and height_px else None

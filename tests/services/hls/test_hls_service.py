@@ -8,6 +8,7 @@ import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,20 @@ async def test_multivariant_describes_the_stream() -> None:
         assert f'CODECS="{config.rfc6381},mp4a.40.2"' in text
         assert f"RESOLUTION={config.width_px}x{config.height_px}" in text
         assert "FRAME-RATE=25.000" in text
+
+
+@pytest.mark.parametrize(("format", "is_turned"), [("fmp4", True), ("ts", False)])
+async def test_multivariant_resolution_is_that_of_the_shown_picture(
+    format: str, is_turned: bool
+) -> None:
+    """Players turn the picture as fMP4 tells them; MPEG-TS cannot tell."""
+    tracks = (replace(VIDEO, rotation_deg=90), AUDIO)
+    sides = [VIDEO.config.width_px, VIDEO.config.height_px]
+    assert sides[0] != sides[1]
+    async with hls_site() as site, published(site, tracks=tracks):
+        text = (await site.get(f"{MASTER}?format={format}")).text
+    shown = reversed(sides) if is_turned else sides
+    assert f"RESOLUTION={'x'.join(map(str, shown))}" in text
 
 
 @pytest.mark.parametrize("public", [False, True])
