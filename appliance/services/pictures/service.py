@@ -219,11 +219,12 @@ class Pictures:
     async def _wait_live(self, stream: Stream) -> None:
         """Returns when pictures are of the present. Raises: NoPicture, LimitExceeded.
 
-        Only a camera that starts when somebody watches is waited for.
+        A camera is waited for that starts: because somebody watches, or since the device does.
         """
         if not absence(stream):
             return
-        if not self._starts_on_demand(stream.name):
+        starts = not stream.has_run and not stream.placeholder
+        if not starts and not self._is_on_demand(stream.name):
             raise NoPicture(f"{stream.name}: {absence(stream)}")
         if self._waiting >= MAX_WAITING:
             raise LimitExceeded("too many wait for cameras to start")
@@ -238,7 +239,7 @@ class Pictures:
         if why := absence(stream):
             raise NoPicture(f"{stream.name}: {why}")
 
-    def _starts_on_demand(self, name: str) -> bool:
+    def _is_on_demand(self, name: str) -> bool:
         return any(s.on_demand for s in self._context.streams if s.name == name)
 
     # -- what is shared ------------------------------------------------------------------------

@@ -154,6 +154,8 @@ def test_pictures_of_the_second_stream_are_as_small_as_it(
     assert (stream["width"], stream["height"]) == (160, 90)
 
 
-def test_pictures_of_what_somebody_looks_at_are_the_present(device: ApplianceProcess) -> None:
+def test_pictures_share_the_root_with_the_page(device: ApplianceProcess) -> None:
+    assert get(device, "")[1]["Content-Type"].startswith("text/html")
     _, headers, _ = get(device, "?action=snapshot&quality=33")
+    assert headers["Content-Type"] == "image/jpeg"
     assert abs(time.time() - float(headers["X-Timestamp"])) < 5

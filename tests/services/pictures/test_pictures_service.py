@@ -432,9 +432,19 @@ async def test_pictures_of_an_on_demand_camera_start_it_and_wait() -> None:
         assert (await moving).status == 200
 
 
+async def test_pictures_of_a_device_that_starts_are_waited_for() -> None:
+    async with pictures_site() as site:
+        stream = site.hub.declare(NAME)
+        still = asyncio.create_task(site.get("/live/camera.jpg"))
+        await until(lambda: stream.demand.viewers)
+        site.publish()
+        assert (await still).status == 200
+
+
 async def test_pictures_of_a_camera_that_is_away_are_refused_at_once() -> None:
     async with pictures_site() as site:
         site.hub.declare(NAME)
+        site.publish().close()
         reply = await site.get("/live/camera.jpg")
         assert reply.status == 503
         assert "does not deliver" in reply.text
