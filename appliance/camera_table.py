@@ -12,6 +12,7 @@ from typing import Any
 from appliance.log import escape
 
 MAX_CELL_CHARS = 60
+MAX_FACT_CHARS = 400
 MAX_ROWS = 512
 NONE = "-"
 
@@ -26,12 +27,13 @@ def list_cameras(cameras: Sequence[Any]) -> str:
 
 
 def _camera_row(camera: dict[str, Any]) -> tuple[str, ...]:
+    is_live = camera.get("state") == "live"  # what it was before would pass for what it is
     return (
         _text(camera.get("name")),
         _state(camera),
-        _picture(camera),
-        _text(camera.get("encoder")),
-        _sound(camera.get("sound")),
+        _picture(camera) if is_live else NONE,
+        _text(camera.get("encoder")) if is_live else NONE,
+        _sound(camera.get("sound")) if is_live else NONE,
         _text(camera.get("stream")),
     )
 
@@ -40,7 +42,7 @@ def show_camera(camera: dict[str, Any]) -> str:
     """Everything that is known, then its controls with what they can be set to."""
     facts = [
         ("camera", f"{_text(camera.get('name'))} ({_text(camera.get('stream'))})"),
-        ("state", _state(camera)),
+        ("state", _state(camera, MAX_FACT_CHARS)),
         ("source", _text(camera.get("source"))),
         ("device", _device(camera)),
         ("format", _text(camera.get("format"))),
@@ -55,7 +57,8 @@ def show_camera(camera: dict[str, Any]) -> str:
         ("masks", _number(camera.get("masks"))),
         ("presets", _presets(camera)),
         ("recoveries", _recoveries(camera.get("recoveries"))),
-        ("last fault", _text(camera.get("last_fault"), 400)),
+        ("last step", _last_step(camera.get("recovery"))),
+        ("last fault", _text(camera.get("last_fault"), MAX_FACT_CHARS)),
     ]
     width = max(len(name) for name, _ in facts)
     lines = [f"{name:<{width}}  {text}" for name, text in facts if text != NONE]
@@ -88,9 +91,16 @@ def _possible(control: dict[str, Any]) -> str:
     return text if step in {None, 0, 1} else f"{text} by {_text(step)}"
 
 
-def _state(camera: dict[str, Any]) -> str:
-    state, reason = _text(camera.get("state")), camera.get("placeholder")
-    return f"{state}: {_text(reason)}" if reason else state
+def _state(camera: dict[str, Any], max_chars: int = MAX_CELL_CHARS) -> str:
+    """The state, and why if it is a bad one."""
+    state = _text(camera.get("state"))
+    match state:
+        case "lost":
+            reason = _text(camera.get("last_fault") or camera.get("placeholder"), max_chars)
+            return state if reason == NONE else f"{state}: {reason}"
+        case "off" if camera.get("enabled") is True and isinstance(camera.get("hours"), list):
+            return f"off, on at {', '.join(map(_text, camera['hours'][:MAX_ROWS]))}"
+    return state
 
 
 def _device(camera: dict[str, Any]) -> str:
@@ -122,14 +132,14 @@ def _ladder(ladder: Any) -> str:
     if not isinstance(ladder, dict) or not ladder.get("step"):
         return NONE
     of = f" of {_text(ladder.get('of'))}" if ladder.get("of") else ""
-    return f"{_text(ladder['step'])}{of}: {_text(ladder.get('reason'), 200)}"
+    return f"{_text(ladder['step'])}{of}: {_text(ladder.get('reason'), MAX_FACT_CHARS)}"
 
 
 def _sound(sound: Any) -> str:
     if not isinstance(sound, dict):
         return NONE
     if sound.get("error"):
-        return _text(sound["error"], 200)
+        return _text(sound["error"], MAX_FACT_CHARS)
     return f"{_text(sound.get('device'))} {_number(sound.get('rate_hz'))} Hz"
 
 
@@ -159,6 +169,15 @@ def _recoveries(counts: Any) -> str:
         return NONE
     found = [f"{_text(name)} {_text(count)}" for name, count in counts.items() if count]
     return ", ".join(found) or NONE
+
+
+def _last_step(recovery: Any) -> str:
+    if not isinstance(recovery, dict) or not recovery.get("rung"):
+        return NONE
+    why = _text(recovery.get("why"), MAX_FACT_CHARS)
+    ago = f" {_count(recovery.get('ago_ms')) // 1000} s ago"
+    back = f"; {_text(recovery['back'])}" if recovery.get("back") else ""
+    return f"{_text(recovery['rung'])}{ago}: {why}{back}"
 
 
 def _number(value: Any, unit: str = "") -> str:

@@ -190,7 +190,7 @@ fps = 0
         "porthole.toml:19: live/a is already configured on line 15",
         'porthole.toml:20: stream.1.source = "gopher:x": "gopher:" is no kind of source; '
         "there are av, file, pattern, rtsp",
-        "porthole.toml:22: stream.1.video.fps = 0: must be from 1 to 240",
+        "porthole.toml:22: stream.1.video.fps = 0: must be from 1 to 120",
     ]
 
 

@@ -112,7 +112,7 @@ name = "night"
     ) == [
         'p.toml:3: stream.0.source = "v4l2:video0": write "v4l2:auto", or the device\'s path as '
         '`porthole cameras` shows it, like "v4l2:/dev/v4l/by-id/…"',
-        'p.toml:4: stream.0.hours: "7-22": write hours like "07:00-22:00"',
+        'p.toml:4: stream.0.hours: "7-22": write hours like "07:00-22:00" or "mon-fri 08:00-18:00"',
         'p.toml:5: stream.0.led = "../brightness": write a name under /sys/class/leds, '
         'or "gpio:17"',
         "p.toml:7: stream.0.video.rotation = 45: give 0, 90, 180 or 270",

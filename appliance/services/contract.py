@@ -41,7 +41,7 @@ class VideoSettings:
 
     width: int = field(default=1280, metadata={"min": 64, "max": 4096, "check": check_even})
     height: int = field(default=720, metadata={"min": 64, "max": 4096, "check": check_even})
-    fps: int = field(default=30, metadata={"min": 1, "max": 240})
+    fps: int = field(default=30, metadata={"min": 1, "max": 120})
     bitrate_bps: int = field(
         default=2_000_000,
         metadata={"key": "bitrate", "unit": "bps", "min": 16_000, "max": 200_000_000},
@@ -66,7 +66,7 @@ class AudioSettings:
     device: str = "auto"
     channels: int = field(default=1, metadata={"min": 1, "max": 2})
     bitrate_bps: int = field(
-        default=64_000, metadata={"key": "bitrate", "unit": "bps", "min": 6_000, "max": 512_000}
+        default=64_000, metadata={"key": "bitrate", "unit": "bps", "min": 8_000, "max": 512_000}
     )
 
 
@@ -107,7 +107,7 @@ class PresetSettings:
 
     name: str
     hours: tuple[str, ...] = ()
-    fps: int = field(default=0, metadata={"max": 240})
+    fps: int = field(default=0, metadata={"max": 120})
     bitrate_bps: int = field(
         default=0, metadata={"key": "bitrate", "unit": "bps", "max": 200_000_000}
     )

@@ -5,6 +5,7 @@ import { Feed } from './feed.js';
 import { keyNote, refusedNote } from './keyform.js';
 import { chooseEngine, HLSJS, Playback } from './playback.js';
 import { address, origin, shareRow } from './share.js';
+import { Upright } from './upright.js';
 import { bindControls } from './controls.js';
 import { CameraPanel } from './camera.js';
 import { cameraNotice, codec, duration, figures, health, healthWord, isOff, latency, sound } from './words.js';
@@ -29,6 +30,7 @@ const playback = new Playback(video, {
   now: () => feed.now(),
   onChange: onPlayback,
 });
+const upright = new Upright(video);
 const controls = bindControls({ stage, video, playback });
 const panel = new CameraPanel(at('camera'), () => feed.credentials);
 
@@ -45,6 +47,7 @@ function onAnswer(answer) {
     if (playable && playback.state === 'idle') playback.start();
     else if (playback.state === 'locked' || hasOtherCodec(before, stream)) playback.retryNow();
     else if (stream && stream.online && (isBack || !before || !before.online)) playback.retryNow();
+    upright.show(stream ? stream.video : null);
     controls.setSound(Boolean(stream && stream.audio));
     showAddresses(answer.address);
     panel.show(stream ? stream.camera : null);
@@ -77,7 +80,7 @@ let shownFor = null;
 // lan: as in share.js; undefined until the device has answered.
 function showAddresses(lan) {
   const base = origin(lan);
-  const hasPicture = Boolean(stream && stream.camera);
+  const hasPicture = Boolean(stream && stream.camera && stream.camera.picture);
   const key = `${base} ${lan === ''} ${hasPicture}`;
   if (lan === undefined || key === shownFor) return;
   shownFor = key;

@@ -1,6 +1,7 @@
 // Which cards move: those on screen, four at most, and none that somebody would have to wake up.
 
 import { chooseEngine, Playback } from './playback.js';
+import { Upright } from './upright.js';
 
 const MAX_AT_ONCE = 4; // against a wall of decoders on a small tablet, and a crowd on a small board
 
@@ -16,7 +17,7 @@ export class Previews {
     this._feed = feed;
     this._engine = chooseEngine(wanted);
     this._onChange = onChange;
-    this._cards = new Map(); // name -> {video, playback, seen, asked, online, onDemand}
+    this._cards = new Map(); // name -> {video, upright, playback, seen, asked, online, onDemand}
     this._observer = new IntersectionObserver((entries) => this._onSeen(entries), { threshold: 0.4 });
     document.addEventListener('visibilitychange', () => this.settle());
     if (reduced.addEventListener) reduced.addEventListener('change', () => this.settle());
@@ -30,7 +31,10 @@ export class Previews {
       isPreview: true,
       onChange: () => this._onChange(stream.name),
     });
-    this._cards.set(stream.name, { video, playback, seen: false, asked: 0, online: false, onDemand: false });
+    const upright = new Upright(video);
+    this._cards.set(stream.name, {
+      video, upright, playback, seen: false, asked: 0, online: false, onDemand: false,
+    });
     this._observer.observe(video);
   }
 
@@ -44,6 +48,7 @@ export class Previews {
   update(stream) {
     const card = this._cards.get(stream.name);
     if (stream.online && !card.online) card.playback.retryNow();
+    card.upright.show(stream.video);
     card.online = stream.online;
     card.onDemand = stream.on_demand;
   }

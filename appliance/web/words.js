@@ -81,14 +81,25 @@ export function healthWord(stream, extra_ms) {
   return ms >= LATE_MS ? `No picture for ${duration(ms)}` : 'Live';
 }
 
+const RUNGS = {
+  keyframe: 'asking for a keyframe',
+  encoder: 'restarting the encoder',
+  camera: 'opening the camera again',
+  kill: 'starting anew',
+  watchdog: 'the whole service restarts',
+};
+
 // One sentence on what is out of the ordinary with the camera; empty if nothing is.
 export function cameraNotice(stream) {
-  const { camera } = stream;
+  const { camera, placeholder } = stream;
   if (isOff(stream)) return camera.why ? `The camera is off: ${camera.why}.` : 'The camera is off.';
-  if (stream.placeholder) return `Reconnecting: ${(camera && camera.why) || stream.placeholder}.`;
-  if (camera && camera.why && !stream.online) return `The camera is missing: ${camera.why}.`;
-  if (camera && camera.slowed) return `The picture is reduced: ${camera.slowed}.`;
-  return '';
+  const why = (camera && camera.why) || '';
+  if (placeholder || (why && !stream.online)) {
+    const doing = (camera && RUNGS[camera.rung]) || '';
+    const reason = [why, doing].filter(Boolean).join('; ') || placeholder;
+    return `Reconnecting: ${reason}.`;
+  }
+  return camera && camera.slowed ? `Reduced for now: ${camera.slowed}.` : '';
 }
 
 // The same figures on the card and beside the player.

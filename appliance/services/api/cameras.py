@@ -50,6 +50,8 @@ class CameraPages:
             await camera.change(values)
         except ConfigError as error:
             raise HttpError(400, str(error)) from error
+        except StreamNotFound as error:  # its worker ended just now
+            raise HttpError(503, f"{error}; try again") from error
         except TimeoutError as error:
             raise HttpError(503, "the camera does not answer; ask for its state again") from error
         log.info("%s: changed by %s: %s", camera.stream_name, request.peer_ip, _told(values))

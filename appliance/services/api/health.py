@@ -12,17 +12,19 @@ from appliance.services.contract import Context, StreamSettings
 
 
 class State(StrEnum):
-    """The first four are well."""
+    """The first five are well."""
 
     LIVE = "live"
     STARTING = "starting"  # not yet due
     IDLE = "idle"  # on demand, and nobody watches
     WAITING = "waiting"  # for somebody to publish
+    OFF = "off"  # the camera, by somebody's wish or its hours
     STALE = "stale"  # the newest frame is too old
+    LOST = "lost"  # the same, and viewers see a still picture that says why
     KEYLESS = "keyless"  # frames come, but none that a viewer could join at
 
 
-SICK = frozenset({State.STALE, State.KEYLESS})
+SICK = frozenset({State.STALE, State.LOST, State.KEYLESS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,24 @@ def key_age_us(stream: Stream) -> int | None:
 
 def examine(context: Context, since_us: int) -> list[Health]:
     """All enabled streams of the configuration. since_us: when the appliance started."""
+    off = streams_off(context)
     return [
-        _examine(settings, context.hub.streams.get(settings.name), context, since_us)
+        Health(settings.name, State.OFF, None, None, settings.max_age_us)
+        if settings.name in off
+        else _examine(settings, context.hub.streams.get(settings.name), context, since_us)
         for settings in context.streams
         if settings.enabled
     ]
+
+
+def streams_off(context: Context) -> set[str]:
+    """Streams, second ones too, of the cameras that are switched off."""
+    off: set[str] = set()
+    for camera in context.cameras.all():
+        about = camera.describe()
+        if about.get("state") == "off":
+            off |= {camera.stream_name, about.get("sub_stream") or ""}
+    return off
 
 
 def _examine(
@@ -92,7 +107,9 @@ def _state(
     # On demand and published streams are due only since somebody wanted or opened them.
     if settings.on_demand or not settings.source:
         run_us = stream.clock.monotonic_us() - publisher.since_us if stream and publisher else 0
-    return State.STARTING if run_us < settings.max_age_us else State.STALE
+    if run_us < settings.max_age_us:
+        return State.STARTING
+    return State.LOST if stream is not None and stream.placeholder else State.STALE
 
 
 def _is_young(age_us: int | None, max_age_us: int) -> bool:

@@ -59,6 +59,7 @@ def render_metrics(context: Context, system: System, identity: Identity) -> str:
     audience = Audience.of(context.sessions)
     _srs(page, context, system, identity)
     _streams(page, context, audience)
+    _cameras(page, context)
     _sessions(page, context)
     _counters(page, context)
     _process(page, system)
@@ -107,6 +108,8 @@ def _streams(page: Page, context: Context, audience: Audience) -> None:
 
     figures: tuple[tuple[str, str, str, Callable[[Stream], float | None]], ...] = (
         ("gauge", "up", "Whether somebody publishes it", lambda s: int(s.publisher is not None)),
+        ("gauge", "placeholder", "Whether a still picture stands in for its media",
+         lambda s: int(bool(s.placeholder))),
         ("gauge", "viewers", "Players of the stream", lambda s: audience.viewers(s.name)),
         ("gauge", "frame_age_seconds", "Age of the newest frame",
          lambda s: _seconds(s.last_unit_age_us())),
@@ -130,6 +133,34 @@ def _streams(page: Page, context: Context, audience: Audience) -> None:
     units = page.family("counter", "porthole_stream_units_total", "Frames received")
     for name, kind, stats in tracks:
         units.add(stats.units, stream=name, kind=kind)
+
+
+CAMERA_GAUGES: tuple[tuple[str, str, tuple[str, ...], float], ...] = (
+    ("fps", "Pictures per second that it is to give", ("fps",), 1),
+    ("measured_fps", "Pictures per second that it gives", ("measured_fps",), 1),
+    ("bitrate_bps", "What its encoder is set to", ("bitrate_bps",), 1),
+    ("encode_p95_seconds", "Time to encode a picture, 95 of 100 take less",
+     ("encode_ms_p95",), 0.001),
+    ("ladder_step", "How far a slow encoder has stepped down, 0 is not", ("ladder", "step"), 1),
+    ("sound_drift_ppm", "How much faster the microphone's clock runs", ("sound", "drift_ppm"), 1),
+    ("sound_skew_seconds", "Sound behind the picture", ("sound", "skew_ms"), 0.001),
+)  # fmt: skip
+
+
+def _cameras(page: Page, context: Context) -> None:
+    """What each camera tells of itself; figures it does not tell are left out."""
+    cameras = [(camera.stream_name, camera.describe()) for camera in context.cameras.all()]
+    on = page.family("gauge", "porthole_camera_on", "Whether it may capture now")
+    for stream, about in cameras:
+        on.add(int(about.get("state") != "off"), stream=stream)
+    for name, help_text, path, factor in CAMERA_GAUGES:
+        family = page.family("gauge", f"porthole_camera_{name}", help_text)
+        for stream, about in cameras:
+            value: object = about
+            for key in path:
+                value = value.get(key) if isinstance(value, Mapping) else None
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                family.add(value * factor, stream=stream)
 
 
 def _seconds(value_us: int | None) -> float | None:

@@ -18,6 +18,7 @@ from appliance import __version__
 from appliance.errors import AuthError
 from appliance.hub.access import Action, Policy
 from appliance.hub.addresses import is_lan
+from appliance.hub.stream import Stream
 from appliance.net.http import Handler, HttpError, Request
 from appliance.services.api import envelope
 from appliance.services.api.cameras import PREFIX, CameraPages, encode_exactly
@@ -226,16 +227,17 @@ class ApiService:
         audience = Audience.of(context.sessions)
         streams = sorted(context.hub.streams.values(), key=lambda stream: stream.name)
         wanted = _tail(request)
+
+        def shape(stream: Stream) -> dict[str, Any]:
+            camera = context.cameras.of_stream(stream.name)
+            return stream_shape(stream, context.sessions, audience, request.host, camera)
+
         if not wanted:
-            shapes = [
-                stream_shape(stream, context.sessions, audience, request.host)
-                for stream in streams[page_of(request)]
-            ]
+            shapes = [shape(stream) for stream in streams[page_of(request)]]
             return Answer({"streams": shapes, "total": len(streams)})
         for stream in streams:
             if stream_id(stream.name) == wanted:
-                shape = stream_shape(stream, context.sessions, audience, request.host)
-                return Answer({"stream": shape})
+                return Answer({"stream": shape(stream)})
         return Answer({}, envelope.STREAM_NOT_FOUND)
 
     def _clients(self, request: Request) -> Answer:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.hub.cameras import Camera
 from appliance.hub.sessions import Session, Sessions
 from appliance.hub.stream import Stream
 from appliance.media.aac import AacConfig
@@ -76,9 +77,9 @@ def kbps(received_bps: int, sent_bps: int) -> dict[str, int]:
 
 
 def stream_shape(
-    stream: Stream, sessions: Sessions, audience: Audience, host: str
+    stream: Stream, sessions: Sessions, audience: Audience, host: str, camera: Camera | None
 ) -> dict[str, Any]:
-    """`host`: by which the client reached us, for tcUrl."""
+    """`host`: by which the client reached us, for tcUrl. `camera`: that makes it, if one does."""
     now_us = stream.clock.monotonic_us()
     app, name = split_name(stream.name)
     publisher = audience.publisher(stream.name)
@@ -107,15 +108,19 @@ def stream_shape(
         "publish": publish,
         "video": _first(stream.tracks, Kind.VIDEO, video_shape),
         "audio": _first(stream.tracks, Kind.AUDIO, audio_shape),
-        "porthole": _own_figures(stream),
+        "porthole": _own_figures(stream, camera),
     }
 
 
-def _own_figures(stream: Stream) -> dict[str, Any]:
+def _own_figures(stream: Stream, camera: Camera | None) -> dict[str, Any]:
+    rotations = [track.rotation_deg for track in stream.tracks if track.kind is Kind.VIDEO]
     age_us = stream.last_unit_age_us()
     return {
         "name": stream.name,
         "origin": stream.publisher.origin if stream.publisher is not None else None,
+        "camera": None if camera is None else camera.name,
+        "placeholder": stream.placeholder,
+        "rotation": rotations[0] if rotations else 0,
         "permanent": stream.permanent,
         "restarts": stream.restarts,
         "frame_age_ms": None if age_us is None else age_us // 1000,

@@ -16,7 +16,7 @@ from appliance.services.contract import StreamSettings
 
 MAX_CONTROLS = 128  # remembered, against a caller of ever new names
 MAX_TEXT_CHARS = 200
-RANGES = {"bitrate": (16_000, 200_000_000), "fps": (1, 240), "keyframe": (100_000, 60_000_000)}
+RANGES = {"bitrate": (16_000, 200_000_000), "fps": (1, 120), "keyframe": (100_000, 60_000_000)}
 UNITS = {"bitrate": "bits/s", "fps": "pictures/s", "keyframe": "µs"}
 
 

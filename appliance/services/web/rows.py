@@ -8,6 +8,7 @@ from appliance.hub.cameras import Camera
 from appliance.hub.stream import Stream
 from appliance.media.track import Kind, Track
 
+WITH_PICTURES = frozenset({"pattern", "v4l2", "picamera2"})
 FPS_FRAMES = 60  # frames measured over
 FPS_MIN_FRAMES = 10
 FPS_UNITS = 300  # units looked at for them: bounds the work whatever is interleaved
@@ -62,21 +63,47 @@ def _track_row(stream: Stream, track: Track) -> dict[str, Any]:
     return row | {
         "width_px": width_px,
         "height_px": height_px,
+        "rotation_deg": track.rotation_deg,
         "fps": shown_fps(measured_fps(stream, track), config.fps),
     }
 
 
 def camera_row(camera: Camera) -> dict[str, Any]:
-    """What viewers may know of the camera itself: no device, no control."""
+    """What viewers may know of the camera itself: no device, no control.
+
+    why: it is off or away; rung: of the recovery ladder, while it is away; slowed: why the encoder
+    has stepped down; picture: there are single pictures of it.
+    """
     about = camera.describe()
-    ladder = about.get("ladder")
+    state, ladder, recovery = about.get("state"), about.get("ladder"), about.get("recovery")
+    is_away = state in {"lost", "starting"}
+    is_climbing = isinstance(recovery, dict) and not recovery.get("back")
     return {
         "name": camera.name,
-        "state": about.get("state"),
-        "why": about.get("why_absent"),
+        "state": state,
+        "why": _why_off(about) if state == "off" else _why_away(about) if is_away else None,
+        "rung": (recovery or {}).get("rung") if is_away and is_climbing else None,
         "encoder": about.get("encoder"),
         "slowed": ladder.get("reason") if isinstance(ladder, dict) and ladder.get("step") else None,
+        "picture": about.get("source") in WITH_PICTURES,
     }
+
+
+def _why_off(about: dict[str, Any]) -> str:
+    if about.get("enabled", True) and about.get("hours"):
+        return f"it captures {', '.join(about['hours'])}"
+    return "somebody switched it off"
+
+
+def _why_away(about: dict[str, Any]) -> str | None:
+    """The fault that the slate tells, else what the ladder saw, else the last fault."""
+    _, colon, fault = (about.get("placeholder") or "").partition(": ")
+    if colon:
+        return str(fault)
+    recovery = about.get("recovery")
+    if isinstance(recovery, dict) and recovery.get("why") and not recovery.get("back"):
+        return str(recovery["why"])
+    return about.get("last_fault")
 
 
 def measured_fps(stream: Stream, track: Track) -> float | None:

@@ -6,7 +6,7 @@ The client is at FAR unless a request says `near`: the test's own address is a t
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ import aiohttp
 
 from appliance.hub.access import Access, AuthSettings
 from appliance.hub.accounts import Account, Accounts, Action, digest_key
+from appliance.hub.cameras import PictureAsk, StillPicture
 from appliance.hub.clock import Clock
 from appliance.hub.hub import Hub
 from appliance.hub.sessions import Sessions
@@ -97,6 +98,29 @@ class Rig:
         now_us = self.clock.now_us
         publisher.write(AccessUnit(VIDEO, now_us, now_us, key, (bytes(1000),)))
         publisher.write(AccessUnit(AUDIO, now_us, now_us, True, (bytes(100),)))
+
+
+class BenchCamera:
+    """Takes every change down; refuses what it is told to refuse."""
+
+    def __init__(self, stream_name: str) -> None:
+        self.stream_name = stream_name
+        self.name = stream_name.rpartition("/")[2]
+        self.changes: list[Mapping[str, Any]] = []
+        self.refusal: Exception | None = None
+        self.state: dict[str, Any] = {"device": "/dev/video0", "fps": 30}
+
+    def describe(self) -> dict[str, Any]:
+        return self.state
+
+    async def change(self, values: Mapping[str, Any]) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.changes.append(values)
+        self.state = self.state | dict(values)
+
+    async def picture(self, ask: PictureAsk) -> StillPicture:
+        raise NotImplementedError
 
 
 @asynccontextmanager

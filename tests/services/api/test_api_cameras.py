@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from api_rig import Rig, api_rig
+from api_rig import BenchCamera, Rig, api_rig
 
-from appliance.errors import ConfigError
+from appliance.errors import ConfigError, StreamNotFound
 from appliance.hub.accounts import Account, Accounts, Action, digest_key
-from appliance.hub.cameras import PictureAsk, StillPicture
 
 PATH = "/api/v1/cameras/"
 DOOR_KEY = "D" * 22
-
-
-class BenchCamera:
-    """Takes every change down; refuses what it is told to refuse."""
-
-    def __init__(self, stream_name: str) -> None:
-        self.stream_name = stream_name
-        self.name = stream_name.rpartition("/")[2]
-        self.changes: list[Mapping[str, Any]] = []
-        self.refusal: Exception | None = None
-        self.state: dict[str, Any] = {"device": "/dev/video0", "fps": 30}
-
-    def describe(self) -> dict[str, Any]:
-        return self.state
-
-    async def change(self, values: Mapping[str, Any]) -> None:
-        if self.refusal is not None:
-            raise self.refusal
-        self.changes.append(values)
-        self.state = self.state | dict(values)
-
-    async def picture(self, ask: PictureAsk) -> StillPicture:
-        raise NotImplementedError
 
 
 def with_cameras(rig: Rig, *names: str) -> list[BenchCamera]:
@@ -109,6 +83,14 @@ async def test_cameras_one_wrong_value_changes_nothing(tmp_path: Path) -> None:
         )
         assert reply.status == 400
         assert reply.json["error"] == "brightness = 900: must be from -64 to 64"
+
+
+async def test_cameras_whose_worker_ends_meanwhile_is_503(tmp_path: Path) -> None:
+    async with api_rig(tmp_path) as rig:
+        front, _ = with_cameras(rig)
+        front.refusal = StreamNotFound("the camera has stopped")
+        reply = await rig.ask(f"{PATH}front", method="PATCH", json={"fps": 5})
+        assert reply.status == 503 and reply.json["error"] == "the camera has stopped; try again"
 
 
 async def test_cameras_that_does_not_answer_is_503(tmp_path: Path) -> None:

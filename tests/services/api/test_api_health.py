@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_rig import FAR, Rig, api_rig
+from api_rig import AUDIO, FAR, VIDEO, BenchCamera, Rig, api_rig
 
+from appliance.media.unit import AccessUnit
 from appliance.services.contract import StreamSettings
 
 CAMERA = StreamSettings("live/camera", "pattern:", max_age_us=10_000_000)
@@ -56,10 +57,6 @@ async def test_health_sees_a_stream_that_only_speaks_any_more(tmp_path: Path) ->
         rig.publish()
         publisher = rig.context.hub.streams["live/camera"].publisher
         assert publisher is not None
-        from api_rig import AUDIO
-
-        from appliance.media.unit import AccessUnit
-
         for _ in range(11):
             rig.clock.now_us += S
             publisher.write(AccessUnit(AUDIO, rig.clock.now_us, rig.clock.now_us, True, (b"x",)))
@@ -96,6 +93,79 @@ async def test_health_of_on_demand_is_due_only_while_somebody_watches(tmp_path: 
             rig.clock.now_us += 11 * S
             assert await state(rig) == (503, "stale")
         assert await state(rig) == (200, "idle")
+
+
+async def test_health_of_a_camera_that_is_off_is_well(tmp_path: Path) -> None:
+    small = StreamSettings("live/small", "camera:camera/sub")
+    async with api_rig(tmp_path, streams=(CAMERA, small)) as rig:
+        camera = BenchCamera("live/camera")
+        camera.state = {"state": "off", "sub_stream": "live/small"}
+        rig.context.cameras.add(camera)
+        rig.clock.now_us += 100 * S
+        status, streams = await health(rig)
+        assert status == 200
+        assert [each["state"] for each in streams.values()] == ["off", "off"]
+        camera.state = {"state": "lost", "sub_stream": "live/small"}
+        assert await state(rig) == (503, "stale")
+
+
+async def test_health_of_a_slate_counts_the_media_it_stands_for(tmp_path: Path) -> None:
+    """The still picture is new every second, and no sign of health."""
+    async with api_rig(tmp_path, streams=(CAMERA,)) as rig:
+        rig.publish()
+        hub = rig.context.hub
+        publisher = hub.streams["live/camera"].publisher
+        assert publisher is not None
+        publisher.close()
+        slate = hub.publish("live/camera", "slate", stamped=True, placeholder="camera lost")
+        slate.describe([VIDEO])
+        for second in range(12):
+            expected = (200, "live") if second <= 10 else (503, "lost")
+            assert await state(rig) == expected, second
+            rig.clock.now_us += S
+            slate.write(AccessUnit(VIDEO, rig.clock.now_us, rig.clock.now_us, True, (b"x",)))
+        slate.close()
+        rig.publish()
+        assert await state(rig) == (200, "live")
+
+
+async def test_metrics_tell_how_cameras_are(tmp_path: Path) -> None:
+    async with api_rig(tmp_path, streams=(CAMERA,)) as rig:
+        for name, about in {
+            "live/a": {
+                "state": "live", "fps": 30, "measured_fps": 19.5, "encode_ms_p95": 48.5,
+                "ladder": {"step": 2, "of": 4}, "sound": {"drift_ppm": -12.5, "skew_ms": 8},
+            },
+            "live/b": {
+                "state": "off", "fps": "many", "ladder": None, "sound": 5, "bitrate_bps": True,
+            },
+        }.items():  # fmt: skip
+            camera = BenchCamera(name)
+            camera.state = about
+            rig.context.cameras.add(camera)
+        rig.context.counters.add("camera_recoveries_total", 3, stream="live/a", rung="kill")
+        text = (await rig.ask("/metrics", "", near=True)).text
+        for line in (
+            'porthole_camera_on{stream="live/a"} 1',
+            'porthole_camera_on{stream="live/b"} 0',
+            'porthole_camera_fps{stream="live/a"} 30',
+            'porthole_camera_measured_fps{stream="live/a"} 19.5',
+            'porthole_camera_encode_p95_seconds{stream="live/a"} 0.0485',
+            'porthole_camera_ladder_step{stream="live/a"} 2',
+            'porthole_camera_sound_drift_ppm{stream="live/a"} -12.5',
+            'porthole_camera_sound_skew_seconds{stream="live/a"} 0.008',
+            'porthole_camera_recoveries_total{rung="kill",stream="live/a"} 3',
+        ):
+            assert f"{line}\n" in text
+        assert text.count('stream="live/b"') == 1, "what is no figure is left out"
+
+
+async def test_metrics_tell_that_a_slate_stands_in(tmp_path: Path) -> None:
+    async with api_rig(tmp_path, streams=(CAMERA,)) as rig:
+        line = 'porthole_stream_placeholder{stream="live/camera"}'
+        assert f"{line} 0\n" in (await rig.ask("/metrics", "", near=True)).text
+        rig.context.hub.publish("live/camera", "slate", stamped=True, placeholder="off")
+        assert f"{line} 1\n" in (await rig.ask("/metrics", "", near=True)).text
 
 
 async def test_health_of_a_published_stream_is_due_only_while_published(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from api_rig import FAR, SPS, api_rig
+from api_rig import FAR, SPS, VIDEO, BenchCamera, api_rig
 
 from appliance.media.h265 import H265Config
 from appliance.media.opus import OpusConfig
@@ -23,8 +24,8 @@ STREAM = {
     "video": {"codec": str, "profile": str, "level": str, "width": int, "height": int},
     "audio": {"codec": str, "sample_rate": int, "channel": int, "profile": str},
     "porthole": {
-        "name": str, "origin": str, "permanent": bool, "restarts": int, "frame_age_ms": int,
-        "renditions": list, "codecs": list,
+        "name": str, "origin": str, "camera": str, "placeholder": str, "rotation": int,
+        "permanent": bool, "restarts": int, "frame_age_ms": int, "renditions": list, "codecs": list,
     },
 }  # fmt: skip
 CLIENT = {
@@ -86,9 +87,20 @@ def payload(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+async def test_api_stream_tells_of_its_camera_slate_and_rotation(tmp_path: Path) -> None:
+    async with api_rig(tmp_path) as rig:
+        rig.context.cameras.add(BenchCamera("live/camera"))
+        slate = rig.context.hub.publish("live/camera", "slate", stamped=True, placeholder="off")
+        slate.describe([dataclasses.replace(VIDEO, rotation_deg=90)])
+        (stream,) = (await rig.ask("/api/v1/streams/")).json["streams"]
+        own = stream["porthole"]
+        assert (own["camera"], own["placeholder"], own["rotation"]) == ("camera", "off", 90)
+
+
 async def test_api_stream_has_the_fields_that_srs_gives(tmp_path: Path) -> None:
     async with api_rig(tmp_path) as rig:
         rig.publish()
+        rig.context.cameras.add(BenchCamera("live/camera"))
         publisher = rig.context.sessions.open("rtmp", "fmle-publish", "10.0.0.9")
         publisher.stream, publisher.is_publisher = "live/camera", True
         viewer = rig.context.sessions.open("hls", "hls-play", FAR)
