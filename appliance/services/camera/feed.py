@@ -142,7 +142,7 @@ class Feed:
         if self.session is not None and self.session.first_unit_us is not None:
             self.fault = None
         if self.fault is not None:
-            return Absence(f"camera lost, retrying: {self.fault}")
+            return Absence(f"camera lost, retrying: {self.fault.partition(' (')[0]}")
         return Absence("camera lost, retrying" if self.stream.has_run else "camera starting")
 
     def _sub_absence(self) -> Absence:
@@ -337,7 +337,7 @@ class Feed:
         try:
             await worker.asks.change(values)
         except (ApplianceError, TimeoutError) as error:
-            log.warning("%s: not taken over: %s", self.settings.name, error or "no answer")
+            log.warning("%s: not taken over: %s", self.settings.name, str(error) or "no answer")
 
     @property
     def state(self) -> dict[str, Any]:

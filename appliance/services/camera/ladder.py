@@ -91,8 +91,9 @@ class Ladder:
         if self._picture_taken:
             news = f"{self.missing} is back after {_seconds(gap_us)}"
             self._picture_taken = 0
+        else:
+            self._keyless_us += min(gap_us, self.bounds.keyframe_us + self.slack_us)
         self.newest_us = now_us
-        self._keyless_us += min(gap_us, self.bounds.keyframe_us + self.slack_us)
         if not key:
             return news
         if self._key_taken and not news:

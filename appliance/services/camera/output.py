@@ -34,8 +34,8 @@ class Output:
     """Give it tracks, then units. The caller handles its errors; `close` ends it.
 
     ladder: None before the first picture (or sound, if there is nothing else).
-    on_keyframe_request: a viewer's wish. on_news: what to tell the log. label: goes before lines
-        of the log.
+    on_keyframe_request: a viewer's wish. on_news: what to tell the log. on_live: called with the
+        first unit, with how long the stream was without. label: goes before lines of the log.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Output:
         *,
         on_keyframe_request: Callable[[], None],
         on_news: Callable[[str], None],
+        on_live: Callable[[int | None], None],
         slate: SlatePlayer | None = None,
         label: str = "",
     ) -> None:
@@ -62,6 +63,7 @@ class Output:
         self._bounds = bounds
         self._on_keyframe_request = on_keyframe_request
         self._on_news = on_news
+        self._on_live = on_live
         self._slate = slate
         self._clock = stream.clock
         self._tracks: Tracks = ()
@@ -110,6 +112,7 @@ class Output:
         elif self._newest_us is not None and unit.dts_us > self._newest_us + MAX_GAP_US:
             self.pause()
             self._begin(unit.dts_us)
+        before_us = self.stream.last_unit_us()
         self._newest_us = unit.dts_us
         self._session.received.add(unit.size_bytes, now_us)
         assert self.publisher is not None
@@ -119,6 +122,7 @@ class Output:
             self.first_unit_us = now_us
             names = ", ".join(track.config.rfc6381 for track in self._tracks)
             self._session.log.info("%sis live: %s", self.label, names)
+            self._on_live(None if before_us is None else now_us - before_us)
 
     def pause(self) -> None:
         """Gives the lease back; the next unit that a viewer can join at takes it again."""

@@ -51,6 +51,11 @@ class Recovery:
         self._back = news
         log.info("%s", news)
 
+    def tell_live(self, gap_us: int | None, log: Log) -> None:
+        """A worker delivers its first picture, the stream's first for this long."""
+        if self._step is not None and not self._back and gap_us is not None:
+            self.tell_back(f"picture is back after {gap_us / 1_000_000:.1f} s", log)
+
     def end_worker(self, reason: str, ran_us: int, log: Log) -> None:
         """A worker ended by a fault of this kind after so much time with media."""
         if ran_us >= GOOD_US:

@@ -56,7 +56,7 @@ from appliance.wire.pipe.messages import (
 
 # Then it was this process that stood still (stopped, swapped out): that is no stall of a worker.
 MAX_LATE_US = 500_000
-MAX_WAKE_US = 500_000
+MIN_WAKE_US, MAX_WAKE_US = 5_000, 500_000
 
 PASSING_SCHEMES = frozenset({"file", "av"})  # what they read they mostly pass on as it is
 COMMANDS: Mapping[Step, Command] = {
@@ -120,6 +120,7 @@ class WorkerSession:
             self._plan.camera.bounds,
             on_keyframe_request=self._request_keyframe,
             on_news=lambda news: self._recovery.tell_back(label + news, self._session.log),
+            on_live=lambda gap_us: self._recovery.tell_live(gap_us, self._session.log),
             slate=self._plan.players.get(settings.name),
             label=label,
         )
@@ -167,11 +168,11 @@ class WorkerSession:
     async def _watch(self, worker: WorkerProcess) -> None:
         ended = asyncio.ensure_future(worker.ended.wait())
         endings: set[asyncio.Future[Any]] = {ended, self._failed}
-        wake_us = min(MAX_WAKE_US, self._plan.camera.bounds.keyframe_us // 2)
         try:
             while True:
                 now_us = self._clock.monotonic_us()
                 self._climb(now_us)
+                wake_us = self._wake_us(now_us)
                 await asyncio.wait(
                     endings, timeout=wake_us / 1_000_000, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -209,6 +210,13 @@ class WorkerSession:
                 self._take(*due, output)
             if output.ladder.is_climbing:
                 return  # the second stream cannot be better than the first
+
+    def _wake_us(self, now_us: int) -> int:
+        """Until something may be due: a picture's step on time, a keyframe's soon."""
+        due_us = self._began_us + self._plan.camera.open_us
+        if self.main.ladder is not None:
+            due_us = self.main.ladder.deadline_us()
+        return min(max(due_us - now_us, MIN_WAKE_US), MAX_WAKE_US)
 
     def _take(self, step: Step, why: str, output: Output) -> None:
         stream = "" if output is self.main else output.stream.name

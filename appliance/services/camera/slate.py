@@ -82,17 +82,20 @@ class Pace:
         return sorted(units + self._silence(until_us), key=lambda unit: unit.dts_us)
 
     def finish(self, at_us: int) -> list[AccessUnit]:
-        """The last ones before media that begins then: the picture's end is where that begins."""
+        """The last ones before media that begins then: the picture's end is where that begins.
+
+        The two that see to it are not called keys, so that nothing is cut there.
+        """
         units = self.take(at_us - 1)
         step_us = min(SETTLE_US, (at_us - self._newest_us) // 3)
         if step_us > 0:
-            units += [self._picture(at_us - 2 * step_us), self._picture(at_us - step_us)]
+            units += [self._picture(at_us - n * step_us, key=False) for n in (2, 1)]
         return sorted(units, key=lambda unit: unit.dts_us)
 
-    def _picture(self, at_us: int) -> AccessUnit:
+    def _picture(self, at_us: int, *, key: bool = True) -> AccessUnit:
         self._newest_us = at_us
         unit = self._slate.picture
-        return AccessUnit(self._tracks[unit.track.id], at_us, at_us, True, unit.parts)
+        return AccessUnit(self._tracks[unit.track.id], at_us, at_us, key, unit.parts)
 
     def _silence(self, until_us: int) -> list[AccessUnit]:
         unit = self._slate.silence
@@ -134,7 +137,7 @@ class SlatePress:
                 slate = await self._press(key)
             except (WorkerFault, PeerError, TimeoutError) as error:
                 level = logging.WARNING if self._failed_s is None else logging.DEBUG
-                log.log(level, "no slate for viewers who wait: %s", error or "it took too long")
+                log.log(level, "no slate for viewers who wait: %s", str(error) or "it took too long")
                 self._failed_s = now_s
                 return None
             self._failed_s = None
