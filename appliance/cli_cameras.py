@@ -6,6 +6,7 @@ hang, and then only the child does.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from appliance.errors import PeerError
 from appliance.log import escape
 from appliance.net.http_json import parse_json
 
-PATIENCE_S = 20.0
+PATIENCE_S, END_S = 20.0, 1.0
 MAX_DOCUMENT_BYTES = 8 << 20
 MAX_FORMATS, MAX_SIZES = 4, 3  # in the table; --json has all
 
@@ -54,7 +55,7 @@ def ask() -> dict[str, Any]:
     try:
         output, _ = child.communicate(timeout=PATIENCE_S)
     finally:
-        child.kill()  # it may be held by a driver for good, so nobody waits for it
+        _end(child)
     if child.returncode:
         raise ValueError(f"it ended with status {child.returncode}")
     if len(output) > MAX_DOCUMENT_BYTES:
@@ -63,6 +64,15 @@ def ask() -> dict[str, Any]:
     if not isinstance(document, dict):
         raise PeerError("it wrote no JSON object")
     return document
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """A driver may hold it for good, so nobody waits for long."""
+    child.kill()
+    if child.stdout is not None:
+        child.stdout.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(END_S)
 
 
 def render(document: dict[str, Any]) -> str:

@@ -116,7 +116,7 @@ Feed = UnitFeed | PictureFeed
 
 
 def open_feed(camera: OpenedCamera, options: Options, sink: Sink, commands: Commands) -> Feed:
-    """Before the camera is started: loading libav takes longer than its buffers last."""
+    """Before the camera is started."""
     make: Callable[..., Any] = UnitFeed if camera.choice.kind is Kind.H264 else PictureFeed
     feed: Feed = make(camera, options, sink, commands)
     return feed

@@ -89,10 +89,10 @@ class V4l2Source:
     def run(self, sink: Sink, commands: Commands) -> None:
         commands.on_command = self._wake
         camera = self._open_first()
-        feed = open_feed(camera, self._options, sink, commands)
-        microphone = self._open_microphone(camera, feed)
+        feed, microphone = self._start_first(camera, sink, commands)
         try:
-            self._start_first(camera)
+            if microphone is not None:
+                microphone.start()
             while True:
                 self._begin(camera, feed, microphone)
                 lost = self._stream(camera, feed, sink, microphone)
@@ -120,23 +120,30 @@ class V4l2Source:
             cause = error if isinstance(error, OSError) else OSError(errno.ELOOP, str(error))
             raise explain(getattr(error, "filename", None) or path, cause) from None
 
-    def _start_first(self, camera: OpenedCamera) -> None:
+    def _start_first(
+        self, camera: OpenedCamera, sink: Sink, commands: Commands
+    ) -> tuple[Feed, Microphone | None]:
         try:
-            camera.start()
+            feed = open_feed(camera, self._options, sink, commands)
+            microphone = self._make_microphone(camera, feed)
+            camera.start()  # at last: loading libav takes longer than its buffers last
         except OSError as error:
+            camera.device.close()
             raise explain(camera.place.name, error) from None
+        except BaseException:
+            camera.device.close()
+            raise
+        return feed, microphone
 
-    def _open_microphone(self, camera: OpenedCamera, feed: Feed) -> Microphone | None:
+    def _make_microphone(self, camera: OpenedCamera, feed: Feed) -> Microphone | None:
         if self._options.audio == "none":
             return None
         from appliance.capture.microphone.microphone import Microphone
 
-        microphone = Microphone(
+        return Microphone(
             self._options, feed.line.set_audio_track, feed.line.write_audio,
             beside=camera.place.node,
         )  # fmt: skip
-        microphone.start()
-        return microphone
 
     def _reopen(self, place: Place, feed: Feed, lost: OSError | None) -> OpenedCamera:
         """The same camera again. lost: by what it went, None if the appliance asked for this.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 
-from appliance.capture.v4l2.device import ControlInfo, Device
+from appliance.capture.v4l2.device import ControlInfo, ControlType, Device
 
 _CODEC = 0x00990900
 GOP_SIZE = _CODEC + 203
@@ -66,4 +66,6 @@ class CodecControls:
 
 
 def _within(control: ControlInfo, value: int) -> int:
+    if control.type is ControlType.BUTTON:
+        return value
     return min(max(value, control.least), max(control.most, control.least))

@@ -173,8 +173,8 @@ def _check_choice(name: str, control: ControlInfo, value: object) -> int:
         for index, choice in control.choices.items():
             if choice.lower() == wanted:
                 return index
-    elif not isinstance(value, bool) and value in control.choices:
-        return int(value)  # type: ignore[call-overload, no-any-return]
+    elif type(value) is int and value in control.choices:
+        return value
     choices = ", ".join(f'"{choice}"' for choice in control.choices.values())
     raise ChangeRefused(f"{name} is one of {choices}")
 
