@@ -1,0 +1,1 @@
+"""RTMP, both roles, sans-IO: handshake, chunk stream, control messages, commands."""
