@@ -64,7 +64,8 @@ def usb_device(entry: Path) -> Path | None:
     return interface.parent if is_interface else None
 
 
-def _is_of_camera(card: int, sysfs: Path) -> bool:
+def is_of_camera(card: int, sysfs: Path = SYSFS) -> bool:
+    """Whether the card is part of a USB device that has a video interface, too."""
     usb = usb_device(sysfs / f"class/sound/card{card}")
     return usb is not None and any(usb.glob("*/video4linux"))
 
@@ -79,7 +80,7 @@ def _devices_of(card: int, sysfs: Path) -> list[SoundDevice]:
             return []
         card_id = _text(library.snd_ctl_card_info_get_id(card_info.pointer))
         card_name = _text(library.snd_ctl_card_info_get_name(card_info.pointer))
-        of_camera = _is_of_camera(card, sysfs)
+        of_camera = is_of_camera(card, sysfs)
         return [
             SoundDevice(
                 f"hw:CARD={card_id},DEV={number}", f"{card_name}: {label}", card, number, of_camera
