@@ -314,10 +314,11 @@ def test_server_mutated_raises_only_peer_error() -> None:
         ("createStream", 2.0, None),
         ("publish", 3.0, None, "cam", "live"),
     ]
-    stream = b"".join(
-        writer.write(Message(MessageType.COMMAND, int(name == "publish"), 0, encode(name, *rest)), 3)
+    messages = [
+        Message(MessageType.COMMAND, int(name == "publish"), 0, encode(name, *rest))
         for name, *rest in said
-    )  # fmt: skip
+    ]
+    stream = b"".join(writer.write(message, 3) for message in messages)
 
     def parse(data: bytes) -> None:
         server = RtmpServer(NOISE)
