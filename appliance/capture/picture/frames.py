@@ -1,15 +1,14 @@
-"""Frames of libav as pictures to draw on: I420 in BT.709, limited range, whatever came in.
+"""Frames of libav as pictures to draw on (I420), and what is known of their colours.
 
 A source marks its frames with the matrix and the range of the camera (`frame.colorspace`,
 `frame.color_range`), as the decoders of libav do. Unmarked: JPEG's formats are BT.601 in full range
-(JFIF 1.02), any other YUV is taken as what goes out. Another matrix costs three times as much as
-another format, so a camera that can deliver BT.709 should be asked for it.
+(JFIF 1.02), any other YUV is BT.709 in limited range.
 """
 
 from __future__ import annotations
 
 import av
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace
 
 from appliance.capture.picture.canvas import Canvas, Plane
 
@@ -27,7 +26,7 @@ _MATRICES = {  # ITU-T H.273 §8.3 → swscale's tables
 
 
 def canvas_of(frame: av.VideoFrame) -> Canvas:
-    """To draw on the frame itself, which must be I420 and nobody else's (see `I420Converter`)."""
+    """To draw on the frame itself, which must be I420, writable and nobody else's."""
     if frame.format.name != FORMAT:
         raise ValueError(f"cannot draw on {frame.format.name}")
     return Canvas(
@@ -43,41 +42,6 @@ def blank_frame(width: int, height: int) -> av.VideoFrame:
     frame = av.VideoFrame(width, height, FORMAT)
     frame.colorspace, frame.color_range = BT709, LIMITED_RANGE
     return frame
-
-
-class I420Converter:
-    """Frames of any format and size to I420 of one size; keeps what libav prepares for it."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.width = width
-        self.height = height
-        self._reformatter = VideoReformatter()
-
-    def convert(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """Always a new frame, which belongs to the caller alone; stamps are kept."""
-        picture = self._reformatter.reformat(
-            frame,
-            self.width,
-            self.height,
-            FORMAT,
-            src_colorspace=matrix_of(frame),
-            dst_colorspace=Colorspace.ITU709,
-            src_color_range=range_of(frame),
-            dst_color_range=ColorRange.MPEG,
-            threads=1,
-        )
-        if picture is frame or any(
-            mine.buffer_ptr == its.buffer_ptr
-            for mine, its in zip(picture.planes, frame.planes, strict=False)
-        ):
-            picture = copy_of(picture)
-        picture.colorspace, picture.color_range = BT709, LIMITED_RANGE
-        return picture
-
-
-def to_i420(frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
-    """One frame only; for a stream of them keep an `I420Converter`."""
-    return I420Converter(width, height).convert(frame)
 
 
 def copy_of(frame: av.VideoFrame) -> av.VideoFrame:

@@ -61,8 +61,9 @@ class Overlay:
 
     @text.setter
     def text(self, text: str) -> None:
-        self._text = normalize("NFC", text)[:MAX_TEXT_CHARS]
-        self._second = None
+        text = normalize("NFC", text)[:MAX_TEXT_CHARS]
+        if text != self._text:
+            self._text, self._second = text, None
 
     def draw(self, canvas: Canvas, unix_us: int) -> None:
         """On a picture taken at `unix_us`."""

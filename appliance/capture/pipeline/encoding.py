@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+from av.video.reformatter import Colorspace
 
 from appliance.capture.encoders.choosing import open_encoder
 from appliance.capture.encoders.encoder import BT601, BT709, EncoderSettings, VideoEncoder
 from appliance.capture.fault import SourceFault
 from appliance.capture.options import OverlayOptions
-from appliance.capture.picture.frames import canvas_of, copy_of
+from appliance.capture.picture.frames import canvas_of, copy_of, matrix_of
 from appliance.capture.picture.overlay import Overlay
 from appliance.capture.pipeline.shaping import Shaped
 from appliance.media.track import Track
@@ -110,7 +111,7 @@ class Encoding:
 
     def _open_for(self, frame: av.VideoFrame) -> None:
         size = frame.width, frame.height
-        matrix = BT601 if frame.colorspace == BT601 else BT709
+        matrix = BT709 if matrix_of(frame) is Colorspace.ITU709 else BT601
         if self.encoder is not None and size == self.size and matrix == self._matrix:
             return
         self.close()

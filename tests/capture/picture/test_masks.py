@@ -7,8 +7,9 @@ from picture_probe import BLACK, plain_frame, probe
 
 from appliance.capture.fault import SourceFault
 from appliance.capture.options import MaskOptions
-from appliance.capture.picture.frames import canvas_of, to_i420
+from appliance.capture.picture.frames import canvas_of
 from appliance.capture.picture.masks import Masks
+from appliance.capture.pipeline.shaping import Scaler
 
 SIZES = [(1280, 720), (642, 358), (64, 64)]
 MASKS = (MaskOptions(0.1, 0.2, 0.33, 0.251), MaskOptions(0.9, 0.9, 0.5, 0.5))
@@ -54,7 +55,7 @@ def test_masks_drawn_before_scaling_let_nothing_through(factor: int) -> None:
     canvas.patch(240, 180, [b"\xeb" * 480] * 360)  # the bright secret, as large as the mask
     Masks((mask,), 960, 720).draw(canvas)
     width, height = 960 // factor, 720 // factor
-    small = to_i420(frame, width, height)
+    small = Scaler().scale(frame, width, height)
     Masks((mask,), width, height).draw(canvas_of(small))
     at = probe(small)
     assert max(at(x, y)[0] for x in range(width) for y in range(0, height, 7)) <= 120
