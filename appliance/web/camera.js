@@ -94,7 +94,8 @@ export class CameraPanel {
       const response = await fetch(`/api/v1/cameras/${path}`, {
         method: values ? 'PATCH' : 'GET',
         body: values ? JSON.stringify(values) : undefined,
-        headers, signal: abort.signal, cache: 'no-store', credentials: 'same-origin',
+        headers, signal: abort.signal, cache: 'no-store',
+        credentials: 'omit', // else a refusal opens the browser's own dialog
       });
       status = response.status;
       answer = await response.json();

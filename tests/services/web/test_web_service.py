@@ -271,11 +271,87 @@ async def test_web_streams_tell_what_a_stream_is_and_does() -> None:
     assert answer.json["device"] == "front-door"
     assert row["name"] == "live/camera" and row["online"] is True
     assert row["video"] == {
-        "codec": "h264", "rfc6381": "avc1.42E01E", "width_px": 1280, "height_px": 720, "fps": 30.0,
+        "codec": "h264", "rfc6381": "avc1.42E01E", "width_px": 1280, "height_px": 720,
+        "rotation_deg": 0, "fps": 30.0,
     }  # fmt: skip
     assert row["audio"]["codec"] == "aac" and row["audio"]["channels"] == 2
     assert row["viewers"] == 1 and row["bitrate_bps"] > 0 and 0 <= row["age_ms"] < 10_000
     assert row["urls"] == {"page": "/live/camera", "hls": "/live/camera.m3u8"}
+
+
+class Camera:
+    """Tells of itself what it is told to."""
+
+    name, stream_name = "camera", "live/camera"
+
+    def __init__(self, **about: Any) -> None:
+        self.about = about
+
+    def describe(self) -> dict[str, Any]:
+        return self.about
+
+    async def change(self, values: Any) -> None:
+        raise NotImplementedError
+
+    async def picture(self, ask: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("about", "row"),
+    [
+        (
+            {"state": "live", "source": "v4l2", "encoder": "camera", "device": "/dev/video0",
+             "last_fault": "it was unplugged", "controls": {"gain": {}},
+             "recovery": {"rung": "kill", "why": "no picture for 10.0 s", "back": None}},
+            {"encoder": "camera", "picture": True},
+        ),
+        (
+            {"state": "live", "ladder": {"step": 2, "reason": "too slow"}, "source": "file"},
+            {"slowed": "too slow"},
+        ),
+        ({"state": "live", "ladder": {"step": 0, "reason": "too slow"}}, {}),
+        ({"state": "off", "enabled": False, "hours": ["07:00-22:00"]},
+         {"why": "somebody switched it off"}),
+        ({"state": "off", "enabled": True, "hours": ["07:00-22:00"]},
+         {"why": "it captures 07:00-22:00"}),
+        (
+            {"state": "lost", "placeholder": "camera lost, retrying: it was unplugged",
+             "recovery": {"rung": None}},
+            {"why": "it was unplugged"},
+        ),
+        (
+            {"state": "lost", "last_fault": "an old one",
+             "recovery": {"rung": "encoder", "why": "no picture for 4.0 s", "back": None}},
+            {"why": "no picture for 4.0 s", "rung": "encoder"},
+        ),
+        (
+            {"state": "lost", "last_fault": "an old one",
+             "recovery": {"rung": "encoder", "why": "x", "back": "picture is back"}},
+            {"why": "an old one"},
+        ),
+        ({"state": "starting", "ladder": 5, "recovery": 7}, {}),
+    ],
+)  # fmt: skip
+async def test_web_streams_tell_viewers_what_is_the_matter_with_a_camera_and_no_more(
+    about: dict[str, Any], row: dict[str, Any]
+) -> None:
+    nothing = {"why": None, "rung": None, "encoder": None, "slowed": None, "picture": False}
+    async with device(StreamSettings("live/camera", "pattern:")) as here:
+        here.context.cameras.add(Camera(**about))
+        answer = await here.get("/web/streams.json")
+    [shown] = answer.json["streams"]
+    assert shown["camera"] == {"name": "camera", "state": about["state"], **nothing, **row}
+    assert "/dev/video0" not in answer.text and "controls" not in answer.text
+
+
+async def test_web_streams_tell_a_slate_from_media() -> None:
+    async with device(StreamSettings("live/camera", "pattern:")) as here:
+        here.context.hub.publish("live/camera", "slate", placeholder="camera off")
+        publish_second(here.context, "live/other")
+        [row, other] = (await here.get("/web/streams.json")).json["streams"]
+    assert (row["placeholder"], row["age_ms"]) == ("camera off", None)
+    assert other["placeholder"] == ""
 
 
 async def test_web_streams_show_the_measured_rate_of_a_slow_camera() -> None:
