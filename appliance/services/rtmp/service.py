@@ -1,0 +1,81 @@
+"""The RTMP service: listens, and runs a session for each connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from appliance.net.accept import Caps
+from appliance.net.fanout import FanOutSettings
+from appliance.net.fanout_pool import FanOutPool
+from appliance.net.tcp import TcpConnection, TcpLimits
+from appliance.net.tcp_server import TcpServer
+from appliance.net.tls import ServerTls
+from appliance.services.contract import Context, StreamSettings
+from appliance.services.rtmp.core import RtmpCore
+from appliance.services.rtmp.session import RtmpSession
+from appliance.services.rtmp.settings import Settings
+from appliance.wire.rtmp.server import Event
+
+UNHANDLED_BYTES = 1 << 20  # a keyframe of a publisher comes in one go
+SECOND_US = 1_000_000
+
+
+class RtmpService:
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self._settings = settings
+        self._context = context
+        self._pool = FanOutPool(
+            "rtmp",
+            context.supervisor,
+            FanOutSettings(
+                max_interval_us=settings.batch_us,
+                max_lag_us=settings.max_lag_us,
+                stall_us=settings.stall_us,
+            ),
+        )
+        self._servers: list[TcpServer[Event]] = []
+
+    async def start(self) -> None:
+        settings = self._settings
+        if settings.listen:
+            self._listen(settings.listen, None)
+        if settings.tls.listen:
+            self._listen(settings.tls.listen, ServerTls(settings.tls.cert, settings.tls.key))
+
+    def _listen(self, addresses: tuple[str, ...], tls: ServerTls | None) -> None:
+        settings = self._settings
+        limits = TcpLimits(
+            idle_s=None,  # what publishers and players owe is the session's to know
+            stall_s=settings.stall_us / SECOND_US,
+            unhandled_bytes=UNHANDLED_BYTES,
+        )
+        server: TcpServer[Event] = TcpServer(
+            "rtmp" if tls is None else "rtmps",
+            RtmpCore,
+            self._serve,
+            self._context.faults.count,
+            caps=Caps(settings.max_connections, settings.max_connections_per_ip),
+            limits=limits,
+            tls=tls,
+        )
+        server.start(addresses)
+        self._servers.append(server)
+
+    async def _serve(self, connection: TcpConnection[Event]) -> None:
+        await RtmpSession(connection, self._context, self._settings, self._pool).run()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(address for server in self._servers for address in server.addresses)
+
+    async def stop(self) -> None:
+        self._pool.close()
+        for server in self._servers:
+            await server.stop()
+
+    def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
+        return ["rtmp"] if settings != self._settings else []
+
+
+def create(settings: Settings, context: Context) -> RtmpService:
+    return RtmpService(settings, context)
