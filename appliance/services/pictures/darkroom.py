@@ -64,17 +64,18 @@ class Darkroom:
         self._kept: OrderedDict[PictureAsk, Made] = OrderedDict()
         self.waiting = 0
 
-    async def picture(self, ask: PictureAsk, max_age_us: int) -> Made:
+    async def picture(self, ask: PictureAsk, max_age_us: int, newer_than_us: int = 0) -> Made:
         """One that arrived no longer than max_age_us ago, or else a new one.
 
-        Raises: NoPicture, CodecUnsupported, LimitExceeded.
+        newer_than_us: when the picture was taken that the asker has already. Raises: NoPicture,
+        CodecUnsupported, LimitExceeded.
         """
         if self.waiting >= MAX_WAITING:
             raise LimitExceeded("too many wait for a picture of this camera")
         self.waiting += 1
         try:
             while True:
-                kept = self._find(ask, max_age_us)
+                kept = self._find(ask, max_age_us, newer_than_us)
                 if kept is not None:
                     return kept
                 begun = self._making.get(ask)
@@ -84,11 +85,11 @@ class Darkroom:
         finally:
             self.waiting -= 1
 
-    def _find(self, ask: PictureAsk, max_age_us: int) -> Made | None:
+    def _find(self, ask: PictureAsk, max_age_us: int, newer_than_us: int) -> Made | None:
         kept = self._kept.get(ask)
-        if kept is None or self._clock.monotonic_us() - kept.made_us > max_age_us:
+        if kept is None or kept.taken_us <= newer_than_us:
             return None
-        return kept
+        return kept if self._clock.monotonic_us() - kept.made_us <= max_age_us else None
 
     async def _begin(self, ask: PictureAsk) -> Made:
         if len(self._making) >= self._shapes:

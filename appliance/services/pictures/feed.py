@@ -86,7 +86,9 @@ class Feed:
                 await self.stream.changed.wait()
                 continue
             try:
-                made = await self._darkroom.picture(self.shape.ask, self._period_us // 2)
+                made = await self._darkroom.picture(
+                    self.shape.ask, self._period_us // 2, self._taken_us
+                )
             except CodecUnsupported as error:
                 self.error = error
                 return

@@ -56,3 +56,14 @@ async def test_darkroom_keeps_few_pictures_and_few_bytes() -> None:
     camera.padding_bytes = 2 * MAX_KEPT_BYTES
     huge = await darkroom.picture(PictureAsk(), 0)
     assert darkroom.kept_bytes == len(huge.jpeg)
+
+
+async def test_darkroom_picture_that_the_asker_has_is_not_given_again() -> None:
+    """Else a viewer at the camera's own pace would get every second picture only."""
+    clock = HeldClock()
+    darkroom, camera = make(clock)
+    first = await darkroom.picture(PictureAsk(), 100_000)
+    camera.age_us = -1_000_000
+    second = await darkroom.picture(PictureAsk(), 100_000, newer_than_us=first.taken_us)
+    assert label_of(second.jpeg) == "2"
+    assert await darkroom.picture(PictureAsk(), 100_000, newer_than_us=first.taken_us) is second
