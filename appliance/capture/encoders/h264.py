@@ -29,6 +29,14 @@ PIXELS_PER_THREAD = 1280 * 720 * 30  # a second's work that one core of a small 
 MAX_THREADS = 4
 NEVER = 1 << 20  # pictures between keyframes that x264 would place by itself
 
+# ISO/IEC 14496-10 table A-1: level × 10, macroblocks/s, macroblocks of a picture, kbit/s of High.
+# Begins with what every decoder can, so that it does not change with a small stream's bit rate.
+LEVELS = (
+    (31, 108_000, 3_600, 17_500), (32, 216_000, 5_120, 25_000), (40, 245_760, 8_192, 25_000),
+    (41, 245_760, 8_192, 62_500), (42, 522_240, 8_704, 62_500), (50, 589_824, 22_080, 168_750),
+    (51, 983_040, 36_864, 300_000), (52, 2_073_600, 36_864, 300_000),
+)  # fmt: skip
+
 
 class H264Encoder:
     """A `VideoEncoder`.
@@ -97,6 +105,19 @@ def threads_for(width: int, height: int, fps: Fraction) -> int:
     return min(MAX_THREADS, os.cpu_count() or 1, threads)
 
 
+def level_for(settings: EncoderSettings) -> int:
+    """The lowest level for these pictures; x264 would go by the bit rate that it is told."""
+    blocks = ceil(settings.width / 16) * ceil(settings.height / 16)
+    for level, blocks_hz, most_blocks, kbps in LEVELS:
+        if (
+            blocks <= most_blocks
+            and blocks * settings.fps <= blocks_hz
+            and settings.bitrate_bps <= kbps * 1000
+        ):
+            return level
+    return LEVELS[-1][0]
+
+
 def _open(settings: EncoderSettings, pace: Fraction) -> av.VideoCodecContext:
     """pace: how many pictures a second really come.
 
@@ -127,6 +148,7 @@ def _open(settings: EncoderSettings, pace: Fraction) -> av.VideoCodecContext:
         "maxrate": str(told_bps),
         # One second: a keyframe may be large, the average holds.
         "bufsize": str(settings.bitrate_bps),
+        "level": str(level_for(settings)),
         "x264-params": "repeat-headers=1:scenecut=0",
     }
     try:

@@ -5,10 +5,12 @@ Made from pictures of the camera's own smaller stream where the source has them,
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 from appliance.capture.clock import WallClock, monotonic_us
+from appliance.capture.fault import SourceFault
 from appliance.capture.options import Options
 from appliance.capture.outlet import Sink
 from appliance.capture.pipeline.stills import StillDesk, View
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     import av
 
     from appliance.capture.pipeline.second import SecondStream
+
+log = logging.getLogger(__name__)
 
 BESIDE_US = 2_000_000  # so long a source's own smaller pictures keep the decoder away
 LINGER_US = 5_000_000  # decoding goes on after a still, for whoever asks for the next one
@@ -39,6 +43,7 @@ class Watcher:
         self.desk = StillDesk(sink)
         self._viewfinder = Viewfinder(self._take)
         self._second: SecondStream | None = None
+        self._second_lock = threading.Lock()  # told by one thread, fed by another
         self._is_second_wanted = False
         self._clock = WallClock()
         self._lock = threading.Lock()  # of the tracks: pictures come in the decoder's thread
@@ -98,26 +103,36 @@ class Watcher:
 
     def set_second_wanted(self, wanted: bool) -> None:
         self._is_second_wanted = wanted
+        with self._second_lock:
+            if self._second is not None:
+                self._second.set_wanted(wanted)
 
     def restart(self) -> None:
-        if self._second is not None:
-            self._second.restart()
+        with self._second_lock:
+            if self._second is not None:
+                self._second.restart()
 
     def _take(self, frame: av.VideoFrame, time_us: int) -> None:
         if self.desk.is_wanted:
             sub_width = self._options.sub.width if self._options.sub is not None else 0
             self.desk.offer(lambda: View(frame, time_us, self._rotation_deg, sub_width))
-        second = self._open_second()
-        if second is None:
+        try:
+            with self._second_lock:
+                units = self._encode_second(frame, time_us)
+        except SourceFault as fault:  # the stream itself needs no encoder
+            log.warning("there is no second stream: %s", fault)
+            self.set_second_wanted(False)
             return
-        if second.is_wanted != self._is_second_wanted:
-            second.set_wanted(self._is_second_wanted)
-        shaped = second.take(frame, time_us)
-        if shaped is not None:
-            self._clock.follow()
-            unix_us = self._clock.unix_us(time_us)
-            for unit in second.encode(shaped, time_us, unix_us, key=False):
-                self._write_second(unit)
+        for unit in units:
+            self._write_second(unit)
+
+    def _encode_second(self, frame: av.VideoFrame, time_us: int) -> list[AccessUnit]:
+        second = self._open_second()
+        shaped = None if second is None else second.take(frame, time_us)
+        if second is None or shaped is None:
+            return []
+        self._clock.follow()
+        return second.encode(shaped, time_us, self._clock.unix_us(time_us), key=False)
 
     def _open_second(self) -> SecondStream | None:
         if self._second is None and self._is_second_wanted and self._options.sub is not None:
@@ -126,6 +141,7 @@ class Watcher:
 
             words = Words.of(self._options.overlay, self._options.device)
             self._second = SecondStream(self._options.sub, self._options, words, self._rotation_deg)
+            self._second.set_wanted(True)
         return self._second
 
     def _write_second(self, unit: AccessUnit) -> None:
