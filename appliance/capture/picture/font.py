@@ -96,6 +96,12 @@ def _letter(character: str) -> list[Stroke]:
     return found
 
 
+@lru_cache(maxsize=MAX_CHARACTERS)
+def has_descender(character: str) -> bool:
+    """Whether a `drawable` glyph reaches below the base line."""
+    return any(max(s.y, s.y + s.dy) > CAP_CELLS - 0.5 for s in strokes(character))
+
+
 @lru_cache(maxsize=MAX_SHAPES)
 def coverage(character: str, scale: int) -> tuple[bytes, ...]:
     """How much of each pixel a `drawable` glyph covers, 0 to 255, as `CELLS_HIGH * scale` rows of

@@ -12,7 +12,7 @@ from unicodedata import normalize
 
 from appliance.capture.options import MAX_TEXT_CHARS, OverlayOptions
 from appliance.capture.picture.canvas import Canvas, even
-from appliance.capture.picture.font import drawable, strokes, text_luma, text_width_px
+from appliance.capture.picture.font import drawable, has_descender, text_luma, text_width_px
 from appliance.capture.picture.glyphs import ADVANCE_CELLS, CAP_CELLS, CELLS_HIGH
 from appliance.capture.picture.wrapping import wrap
 
@@ -130,7 +130,7 @@ def _box(words: list[str], scale: int, width: int, height: int) -> Rows:
     for number, line in enumerate(words):
         rows += [blank] * (number * line_high + pad - len(rows))
         rows += [_padded(row, pad, wide) for row in text_luma(line, scale, INK, PAPER)]
-    if not any(map(_has_descender, words[-1])):
+    if not any(has_descender(drawable(character)) for character in words[-1]):
         del rows[len(rows) - (CELLS_HIGH - CAP_CELLS) * scale :]
     rows += [blank] * pad
     rows += [blank] * (len(rows) % 2)
@@ -140,11 +140,6 @@ def _box(words: list[str], scale: int, width: int, height: int) -> Rows:
 def _padded(row: bytes, pad: int, wide: int) -> bytes:
     paper = bytes((PAPER,))
     return (paper * pad + row)[:wide].ljust(wide, paper)
-
-
-def _has_descender(character: str) -> bool:
-    reach = CAP_CELLS - 0.5
-    return any(max(s.y, s.y + s.dy) > reach for s in strokes(drawable(character)))
 
 
 def _place(position: str, free_x: int, free_y: int, margin: int) -> tuple[int, int]:
