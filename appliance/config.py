@@ -27,7 +27,7 @@ from appliance.config_overrides import (
     read_environment,
 )
 from appliance.config_source import check_source, complete_source
-from appliance.config_values import Builder, Text, dotted, nearest, show
+from appliance.config_values import Builder, Text, dotted, item_of, nearest, show
 from appliance.errors import ConfigError, NameInvalid
 from appliance.hub.access import AuthSettings
 from appliance.hub.addresses import parse_network
@@ -117,8 +117,9 @@ class ConfigSource:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
     def load(self, services: Mapping[str, type[Any]], schemes: Collection[str]) -> Config:
-        """services: each one's Settings class by the name of its table; schemes: those that
-        a source may have. Raises: ConfigFaults; OSError if the file cannot be read.
+        """services: each one's Settings class by the name of its table, ``tuple[Settings, ...]``
+        for an array of tables; schemes: those that a source may have. Raises: ConfigFaults;
+        OSError if the file cannot be read.
         """
         reading = _Reading({**CORE, **services})
         if self.path is None:
@@ -230,12 +231,23 @@ class _Reading:
             log=builder.table(LogSettings, self.tree.get("log", {}), ("log",)),
             streams=self._build_streams(builder, schemes),
             services={
-                name: builder.table(cls, self.tree.get(name, {}), (name,))
-                for name, cls in services.items()
+                name: self._build_service(builder, name, cls) for name, cls in services.items()
             },
         )
         self._check_http(config.http)
         return config
+
+    def _build_service(self, builder: Builder, name: str, cls: Any) -> Any:
+        """Its Settings, or a tuple of them if it is configured by an array of tables."""
+        item = item_of(cls)
+        if item is None:
+            return builder.table(cls, self.tree.get(name, {}), (name,))
+        raw = self.tree.get(name, [])
+        if not isinstance(raw, list):
+            self.report((name,), f"{name} is an array of tables; write [[{name}]]")
+            return ()
+        built = [builder.table(item, table, (name, index)) for index, table in enumerate(raw)]
+        return tuple(settings for settings in built if settings is not None)
 
     def _build_streams(
         self, builder: Builder, schemes: Collection[str]
