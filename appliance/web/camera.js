@@ -178,12 +178,12 @@ export class CameraPanel {
 
   _build(camera, presets, controls) {
     const parts = [this._switch('Camera on', (now) => now.state !== 'off', (value) => ({ enabled: value }))];
-    if (presets.length) parts.push(this._presets(presets));
     if (camera.overlay) {
       parts.push(this._switch('Text on the picture', (now) => Boolean(now.overlay && now.overlay.shown),
         (value) => ({ overlay: value })));
-      parts.push(this._text());
     }
+    if (presets.length) parts.push(this._presets(presets));
+    if (camera.overlay) parts.push(this._text());
     parts.push(...controls.map(([name, about]) => this._control(name, about)));
     return parts;
   }

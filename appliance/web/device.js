@@ -78,6 +78,7 @@ class Card {
     const notice = cameraNotice(this.stream);
     setText(this.notice, notice);
     this.notice.hidden = !notice;
+    this.notice.classList.toggle('quiet', isOff(this.stream));
     this.showPicture();
   }
 
@@ -158,7 +159,7 @@ function emptyNote() {
 function summaryOf(streams) {
   if (!streams.length) return 'No streams';
   const viewers = streams.reduce((sum, stream) => sum + stream.viewers, 0);
-  const bps = streams.reduce((sum, stream) => sum + (stream.online ? stream.bitrate_bps : 0), 0);
+  const bps = streams.reduce((sum, stream) => sum + (stream.online && !stream.placeholder ? stream.bitrate_bps : 0), 0);
   const parts = [count(streams.length, 'stream', 'streams'), count(viewers, 'viewer', 'viewers')];
   const off = streams.filter(isOff).length;
   const away = streams.filter((stream) => !isOff(stream)

@@ -153,6 +153,7 @@ function show() {
   const notice = stream && !text ? cameraNotice(stream) : '';
   setText(at('notice'), notice);
   at('notice').hidden = !notice;
+  at('notice').classList.toggle('quiet', Boolean(stream) && isOff(stream));
   showBadge();
   showFigures();
 }

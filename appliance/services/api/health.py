@@ -60,32 +60,35 @@ def key_age_us(stream: Stream) -> int | None:
 
 def examine(context: Context, since_us: int) -> list[Health]:
     """All enabled streams of the configuration. since_us: when the appliance started."""
-    off = streams_off(context)
+    cameras = camera_states(context)
     return [
-        Health(settings.name, State.OFF, None, None, settings.max_age_us)
-        if settings.name in off
-        else _examine(settings, context.hub.streams.get(settings.name), context, since_us)
+        _examine(settings, cameras.get(settings.name), context, since_us)
         for settings in context.streams
         if settings.enabled
     ]
 
 
-def streams_off(context: Context) -> set[str]:
-    """Streams, second ones too, of the cameras that are switched off."""
-    off: set[str] = set()
+def camera_states(context: Context) -> dict[str, str]:
+    """What cameras say of themselves, by the names of their streams, second ones too."""
+    states: dict[str, str] = {}
     for camera in context.cameras.all():
         about = camera.describe()
-        if about.get("state") == "off":
-            off |= {camera.stream_name, about.get("sub_stream") or ""}
-    return off
+        for name in (camera.stream_name, about.get("sub_stream")):
+            states[name or ""] = str(about.get("state"))
+    return states
 
 
 def _examine(
-    settings: StreamSettings, stream: Stream | None, context: Context, since_us: int
+    settings: StreamSettings, camera: str | None, context: Context, since_us: int
 ) -> Health:
+    if camera == "off":
+        return Health(settings.name, State.OFF, None, None, settings.max_age_us)
+    stream = context.hub.streams.get(settings.name)
     frame_us = stream.last_unit_age_us() if stream is not None else None
     key_us = key_age_us(stream) if stream is not None else None
     state = _state(settings, stream, frame_us, key_us, context.hub.clock.monotonic_us() - since_us)
+    if camera == "starting" and state in SICK:
+        state = State.STARTING  # switched on a moment ago; one that does not start is soon lost
     return Health(settings.name, state, frame_us, key_us, settings.max_age_us)
 
 

@@ -78,9 +78,12 @@ class LocalCamera:
             return "off"
         if feed.stream.is_live:
             return "live"
-        if feed.session is None and feed.fault is None and feed.settings.on_demand:
+        if feed.fault is not None:
+            return "lost"
+        if feed.session is None and feed.settings.on_demand:
             return "idle"
-        return "lost" if feed.stream.has_run or feed.fault else "starting"
+        has_begun = feed.session is not None and feed.session.first_unit_us is not None
+        return "lost" if has_begun else "starting"
 
     def _recoveries(self) -> dict[str, int]:
         return {

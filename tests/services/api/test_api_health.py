@@ -105,6 +105,8 @@ async def test_health_of_a_camera_that_is_off_is_well(tmp_path: Path) -> None:
         status, streams = await health(rig)
         assert status == 200
         assert [each["state"] for each in streams.values()] == ["off", "off"]
+        camera.state = {"state": "starting", "sub_stream": "live/small"}
+        assert await state(rig) == (200, "starting"), "switched on just now"
         camera.state = {"state": "lost", "sub_stream": "live/small"}
         assert await state(rig) == (503, "stale")
 
