@@ -16,7 +16,7 @@ from appliance.errors import ConfigError
 AV_SCHEMES = frozenset(
     {"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"}
 )
-_NUMBER = re.compile(r"[0-9]{1,2}", re.ASCII)
+_MODULE = re.compile(r"[0-9]{1,2}|[/\\][!-~]{1,199}", re.ASCII)  # or libcamera's identifier
 _DEVICE = re.compile(r"/dev/[^\s/][^\s]*")
 _CAMERA_PATH = re.compile(r"/dev/(?:video|v4l/)")
 _SUB = re.compile(r"[^\s:]+/sub")
@@ -40,7 +40,7 @@ def check_source(source: str, schemes: Collection[str]) -> None:
         case "v4l2":
             _check_v4l2(rest)
         case "picamera2":
-            if not _NUMBER.fullmatch(rest):
+            if not _MODULE.fullmatch(rest):
                 raise ConfigError('write "picamera2:0" for the first camera, 1 for the second')
         case "camera":
             if not _SUB.fullmatch(rest):

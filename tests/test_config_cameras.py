@@ -137,7 +137,7 @@ name = "night"
     "source",
     ["v4l2:auto", "v4l2:/dev/video0", "v4l2:/dev/v4l/by-id/usb-046d_C920_A-video-index0",
      "v4l2:/dev/v4l/by-path/platform-fd500000.pcie-usb-0:1.3:1.0-video-index0", "picamera2:0",
-     "picamera2:1"],
+     "picamera2:1", "picamera2:/base/soc/i2c0mux/i2c@1/imx708@1a"],
 )  # fmt: skip
 def test_cameras_source_that_is_one_is_taken(tmp_path: Path, source: str) -> None:
     assert load(tmp_path, CAMERA.replace("pattern:", source)).streams[0].source == source
