@@ -118,6 +118,17 @@ def test_clock_is_not_moved_by_late_observations() -> None:
     assert abs(before_us - (device.now_us - 75 * 20_000)) < 1000
 
 
+def test_clock_believes_the_earliest_of_many_late_observations() -> None:
+    device, clock, worst_us = Device(120, chunk=960), SampleClock(RATE_HZ), 0.0
+    while device.now_us < 240e6:
+        device.run()
+        clock.observe(device.count, round(device.now_us + device.random.expovariate(1 / 15_000)))
+        if device.now_us > 120e6:
+            worst_us = max(worst_us, abs(clock.time_us(device.count) - device.now_us))
+    assert worst_us < 3000  # of looks that are 15 ms late on average
+    assert abs(clock.drift_ppm - device.true_ppm) < 20
+
+
 @pytest.mark.parametrize("lost_us", [50_000, 400_000, -60_000])
 def test_clock_notices_an_untold_gap_within_seconds(lost_us: int) -> None:
     device, clock = Device(100), SampleClock(RATE_HZ)

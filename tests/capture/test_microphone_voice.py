@@ -103,6 +103,19 @@ def test_bender_of_the_simulation_is_the_real_resampler(ppm: int) -> None:
         assert abs(voice.end_us - bender.end_us) < 1000, number
 
 
+def test_voice_bends_no_more_than_nobody_hears() -> None:
+    voice, ends_us = make_voice(), []
+    for number in range(300):
+        late_us = 25_000 if number >= 50 else 0
+        voice.feed(bytes(2 * CHUNK), CHUNK, BEGIN_US + number * FRAME_US + late_us)
+        ends_us.append(voice.end_us)
+    for before_us, after_us in pairwise(ends_us[20:]):
+        assert (
+            abs(after_us - before_us - FRAME_US) < FRAME_US * 0.0035
+        )  # 6 cents, rounding included
+    assert ends_us[-1] - ends_us[49] > 250 * FRAME_US + 10_000  # and yet it follows
+
+
 def test_voice_cuts_a_gross_error_at_once() -> None:
     voice = make_voice()
     feed_all(voice, sine(TONE_HZ, 1), RATE_HZ)

@@ -106,7 +106,7 @@ class Voice:
             "aresample",
             f"out_sample_rate={self._rate_hz}:out_sample_fmt=fltp:out_chlayout={self._encoder.layout}:rematrix_maxval=1:"
             f"min_comp=0.00001:max_soft_comp={MAX_BEND}:comp_duration={BEND_S}:"
-            f"min_hard_comp={HARD_S}:first_pts=0",
+            f"min_hard_comp={HARD_S}:first_pts=0:flags=res",  # from the first sample on
         )
         sink = graph.add("abuffersink")
         source.link_to(resampler)
