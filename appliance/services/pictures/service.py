@@ -11,17 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from aiohttp import web
 
-from appliance.errors import CodecUnsupported, LimitExceeded, StreamNotFound
+from appliance.errors import CodecUnsupported, LimitExceeded
 from appliance.hub.access import Action
 from appliance.hub.cameras import PictureAsk
 from appliance.hub.names import stream_name
 from appliance.hub.sessions import Session
 from appliance.hub.stream import Stream
-from appliance.media.track import Kind
 from appliance.net.fanout import End
 from appliance.net.fanout_sink import sink_of
 from appliance.net.http import Request
@@ -34,13 +33,14 @@ from appliance.services.pictures.asking import check_rotate, read_fps, read_qual
 from appliance.services.pictures.darkroom import Darkroom, NoPicture
 from appliance.services.pictures.feed import CONTENT_TYPE, Feed, Shape, absence, tell_end, unix_us
 from appliance.services.pictures.settings import Settings
+from appliance.services.pictures.subject import Subject, find_subject, fit
 
 SUFFIXES_STILL = (".jpg", ".jpeg")
 SUFFIX_MOVING = ".mjpeg"
-DEFAULT_STREAM = "live/camera"
 SHARE_US = 100_000  # stills of one shape closer than this are one picture
 FIRST_WAIT_S = 10.0  # for a camera that starts because of this viewer
 RETRY_AFTER_S = 2
+CHECK_S = 10.0  # a viewer's account is looked at again
 MAX_WAITING = 128  # who wait for cameras to start; against a crowd
 SHOWN_CHARS = 200  # of a User-Agent or Referer
 
@@ -48,15 +48,12 @@ Answer = Callable[[Request, str], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """What a picture is of. camera: its stream's name, or None if no camera makes this stream.
+class Guest:
+    """mark: of the account that was shown (hub/access.py); None for who needs none."""
 
-    sub: the second, smaller stream of the camera.
-    """
-
-    stream: str
-    camera: str | None
-    sub: bool = False
+    subject: Subject
+    stream: Stream
+    mark: bytes | None
 
 
 class Pictures:
@@ -98,7 +95,8 @@ class Pictures:
         """Who watches goes on as before; newcomers get these settings."""
         changed = settings != self.settings
         self.settings = settings
-        self.darkrooms.clear()
+        if changed:
+            self.darkrooms.clear()
         return ["pictures (of viewers there are)"] if changed and self.feeds else []
 
     # -- addresses -----------------------------------------------------------------------------
@@ -129,44 +127,41 @@ class Pictures:
             headers = {"Retry-After": str(RETRY_AFTER_S)}
             return refusal(503, str(error), headers, as_json=as_json)
 
-    async def _find(self, request: Request, name: str) -> tuple[Subject, Stream]:
-        """What may be shown to whoever asks.
+    async def _admit(self, request: Request, name: str) -> Guest:
+        """Who asks, and for what.
 
         Raises: AuthError, before anything is told; NameInvalid, StreamNotFound, CodecUnsupported.
         """
-        subject = self._subject(name)
-        credentials = credentials_of(request, with_query=True)
-        await self._context.access.check(Action.PLAY, subject.stream, request.peer_ip, credentials)
+        access = self._context.access
+        subject = find_subject(self._context, name)
+        account = await access.check(
+            Action.PLAY,
+            subject.stream,
+            request.peer_ip,
+            credentials_of(request, with_query=True),
+        )
         stream = self._hub.find(subject.stream)
         if subject.camera is None:
             raise CodecUnsupported(
                 f"{stream.name} does not come from a camera of this device; pictures do"
             )
-        return subject, stream
+        return Guest(subject, stream, access.mark_of(account) if account else None)
 
-    def _subject(self, name: str) -> Subject:
-        """Empty names mean the default. Raises: NameInvalid."""
-        cameras = self._context.cameras
-        if not name:
-            names = [camera.stream_name for camera in cameras.all()]
-            name = DEFAULT_STREAM if DEFAULT_STREAM in names or not names else names[0]
-        source = next((s.source for s in self._context.streams if s.name == stream_name(name)), "")
-        scheme, _, whose = source.partition(":")
-        sub = scheme == "camera"
-        try:
-            camera = cameras.find(whose.rpartition("/")[0] if sub else name).stream_name
-        except StreamNotFound:
-            return Subject(name, None)
-        return Subject(name if sub else camera, camera, sub)
+    def _is_welcome(self, guest: Guest, peer_ip: str) -> bool:
+        """Whether the account that was shown still is what it was."""
+        return guest.mark is None or self._context.access.honours(
+            guest.mark, Action.PLAY, guest.stream.name, peer_ip
+        )
 
     # -- answers -------------------------------------------------------------------------------
 
     async def _still(self, request: Request, name: str) -> web.StreamResponse:
-        subject, stream = await self._find(request, name)
-        ask = self._read_ask(request, subject)
+        guest = await self._admit(request, name)
+        stream = guest.stream
+        ask = self._read_ask(request, guest)
         with stream.demand.viewer():  # starts an on-demand camera
             await self._wait_live(stream)
-            made = await self._darkroom(subject).picture(_fit(ask, stream), SHARE_US)
+            made = await self._darkroom(guest).picture(fit(ask, stream), SHARE_US)
         taken_us = unix_us(stream, made.taken_us)
         age_ms = (stream.clock.monotonic_us() - made.taken_us) // 1000
         fields = (
@@ -177,25 +172,43 @@ class Pictures:
         return MediaResponse(file)
 
     async def _moving(self, request: Request, name: str) -> web.StreamResponse:
-        subject, stream = await self._find(request, name)
-        ask = self._read_ask(request, subject)
+        guest = await self._admit(request, name)
+        ask = self._read_ask(request, guest)
         fps = read_fps(request.query, self.settings.fps)
         if request.method == "HEAD":
             headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
             return web.Response(headers=headers)
-        with self._viewer(request, stream) as session:
-            await self._wait_live(stream)
-            with self._feed(Shape(stream.name, _fit(ask, stream), fps), stream, subject) as feed:
+        with self._viewer(request, guest.stream) as session:
+            await self._wait_live(guest.stream)
+            shape = Shape(guest.stream.name, fit(ask, guest.stream), fps)
+            with self._feed(shape, guest) as feed:
                 await feed.wait_first(FIRST_WAIT_S)
-                await _show(request, feed, session)
+                await self._show(request, guest, feed, session)
         return Takeover()
 
-    def _read_ask(self, request: Request, subject: Subject) -> PictureAsk:
+    async def _show(self, request: Request, guest: Guest, feed: Feed, session: Session) -> None:
+        """Until the viewer leaves, which cancels us, or stalls, or the stream or its right ends."""
+        transport = request.transport
+        end: End | None = None
+        try:
+            with feed.viewing(sink_of(transport), session) as viewer:
+                while end is None:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(CHECK_S):
+                            end = await viewer.wait()
+                    if end is None and not self._is_welcome(guest, request.peer_ip):
+                        end = End.REMOVED
+        finally:
+            tell_end(session, end or End.GONE, self._hub.clock.monotonic_us())
+        if end is End.STALLED:
+            transport.abort()
+
+    def _read_ask(self, request: Request, guest: Guest) -> PictureAsk:
         """Raises: PeerError with what is possible."""
         query = request.query
         check_rotate(query)
         quality = read_quality(query, self.settings.quality)
-        return PictureAsk(read_width(query), quality, subject.sub)
+        return PictureAsk(read_width(query), quality, guest.subject.sub)
 
     @contextmanager
     def _viewer(self, request: Request, stream: Stream) -> Iterator[Session]:
@@ -244,28 +257,31 @@ class Pictures:
 
     # -- what is shared ------------------------------------------------------------------------
 
-    def _darkroom(self, subject: Subject) -> Darkroom:
-        assert subject.camera is not None
-        darkroom = self.darkrooms.get(subject.camera)
+    def _darkroom(self, guest: Guest) -> Darkroom:
+        camera = guest.subject.camera
+        assert camera is not None
+        darkroom = self.darkrooms.get(camera)
         if darkroom is None:
-            darkroom = self.darkrooms[subject.camera] = Darkroom(
+            settings = self.settings
+            darkroom = self.darkrooms[camera] = Darkroom(
                 self._context.cameras,
-                subject.camera,
+                camera,
                 self._hub.clock,
                 self._context.counters,
-                max_fps=self.settings.max_fps,
-                shapes=self.settings.shapes,
+                max_fps=settings.max_fps,
+                shapes=settings.shapes,
             )
         return darkroom
 
     @contextmanager
-    def _feed(self, shape: Shape, stream: Stream, subject: Subject) -> Iterator[Feed]:
+    def _feed(self, shape: Shape, guest: Guest) -> Iterator[Feed]:
         """The feed of this shape, made for its first viewer and ended by its last."""
+        stream = guest.stream
         feed = self.feeds.get(shape)
-        if feed is None or feed.is_over:
+        if feed is None or feed.is_over or feed.stream is not stream:
             if feed is None and len(self.feeds) >= self.settings.shapes:
                 raise LimitExceeded("too many different sizes, qualities and rates are watched")
-            feed = Feed(shape, stream, self._darkroom(subject), self.settings)
+            feed = Feed(shape, stream, self._darkroom(guest), self.settings)
             feed.task = self._context.supervisor.spawn(f"mjpeg {stream.name}", feed.run())
             self.feeds[shape] = feed
         feed.users += 1
@@ -278,26 +294,6 @@ class Pictures:
                 feed.task.cancel()
                 if self.feeds.get(shape) is feed:
                     del self.feeds[shape]
-
-
-async def _show(request: Request, feed: Feed, session: Session) -> None:
-    """Until the viewer leaves, which cancels us, or stalls, or the stream ends."""
-    transport = request.transport
-    end = End.GONE
-    try:
-        with feed.viewing(sink_of(transport), session) as viewer:
-            end = await viewer.wait()
-    finally:
-        tell_end(session, end, feed.stream.clock.monotonic_us())
-    if end is End.STALLED:
-        transport.abort()
-
-
-def _fit(ask: PictureAsk, stream: Stream) -> PictureAsk:
-    """Wider than the stream is as wide as the stream, which is one shape and not thousands."""
-    video = next((track for track in stream.tracks if track.kind is Kind.VIDEO), None)
-    width_px: int = getattr(video.config, "width_px", 0) if video is not None else 0
-    return replace(ask, width=0) if width_px and ask.width >= width_px else ask
 
 
 def create(settings: Settings, context: Context) -> Pictures:

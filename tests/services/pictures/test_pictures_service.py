@@ -13,7 +13,7 @@ from appliance.errors import CodecUnsupported, LimitExceeded, StreamNotFound
 from appliance.hub.access import AuthSettings, Policy
 from appliance.hub.cameras import PictureAsk
 from appliance.services.contract import StreamSettings
-from appliance.services.pictures import Settings
+from appliance.services.pictures import Settings, service
 
 STILLS = (
     "/live/camera.jpg",
@@ -488,6 +488,36 @@ async def test_pictures_need_the_right_to_play(tmp_path: Path) -> None:
         assert (await site.get(f"/live/camera.jpg?key={key}")).status == 200
         assert (await site.get("/snapshot", f"Authorization: Bearer {key}")).status == 200
         assert (await site.watch(f"/?action=stream&key={key}")).status == 200
+
+
+async def test_pictures_viewer_ends_with_the_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "CHECK_S", 0.05)
+    async with pictures_site(auth=AuthSettings(play=Policy.KEY), state_dir=tmp_path) as site:
+        access = site.context.access
+        key = access.make_owner()
+        site.publish()
+        watcher = await site.watch(f"/live/camera.mjpeg?key={key}&fps=10")
+        for _ in range(3):
+            await watcher.part()
+        assert access.accounts is not None
+        access.accounts.remove("owner")
+        access.reload()
+        await watcher.ended()
+        await until(lambda: not site.context.sessions.active)
+
+
+async def test_pictures_feed_of_a_stream_that_came_anew_is_another() -> None:
+    async with pictures_site() as site:
+        site.publish()
+        old = await site.watch()
+        site.hub.remove(NAME)
+        site.publish()
+        new = await site.watch()
+        await old.ended()
+        await new.part()
+        await new.part()
 
 
 @pytest.mark.parametrize("public", [False, True])
