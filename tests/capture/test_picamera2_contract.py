@@ -32,7 +32,10 @@ USES = sorted(
 # H264Encoder is one of two classes, as the board has it; what we say of it must hold for both.
 REAL_NAMES = {"H264Encoder": ("H264Encoder", "LibavH264Encoder")}
 # Names of libcamera's own (its control_ids_core.yaml) that picamera2 has no reason to mention.
-ONLY_LIBCAMERAS = {"AfWindows", "ColourCorrectionMatrix", "ColourGains"}
+ONLY_LIBCAMERAS = {
+    "AeMeteringMode", "AfWindows", "AwbMode", "ColourCorrectionMatrix", "ColourGains",
+    "ExposureValue",
+}  # fmt: skip
 CONTROL_NAME = re.compile(r"[A-Z][a-z]+([A-Z][a-z]+)+")
 
 

@@ -29,9 +29,21 @@ SMALL: dict[str, Any] = {
 
 
 class Worker:
-    """events: everything received so far. Use as a context manager: it is dead afterwards."""
+    """events: everything received so far. Use as a context manager: it is dead afterwards.
 
-    def __init__(self, source: str, *arguments: str, cwd: Path | None = None, **options: Any):
+    environment: variables besides ours; its PYTHONPATH comes before ours.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *arguments: str,
+        cwd: Path | None = None,
+        environment: dict[str, str] | None = None,
+        **options: Any,
+    ):
+        environment = environment or {}
+        path = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), str(ROOT))))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "appliance.capture", source]
             + ["--options-json", json.dumps(SMALL | options), *arguments],
@@ -39,7 +51,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | environment | {"PYTHONPATH": path},
         )
         self._pipe = Pipe(Role.APPLIANCE)
         self.events: list[Event] = []

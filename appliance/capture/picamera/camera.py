@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,6 +17,8 @@ from appliance.capture.picamera.deadline import DriverHangs, Errand
 from appliance.capture.picamera.encoding import Encoding
 from appliance.capture.picamera.system import System
 from appliance.wire.pipe.messages import Reason
+
+log = logging.getLogger(__name__)
 
 FORMAT = "YUV420"  # both encoders take it, and so does our drawing
 MAIN, LORES = "main", "lores"
@@ -49,6 +52,7 @@ class Stream:
 class Camera:
     """Open from the beginning; `close` ends it.
 
+    refusals: of the controls it was to begin with.
     which: a number, or an identifier of libcamera's.
 
     Raises: SourceFault if there is no such camera or it cannot be opened.
@@ -100,10 +104,13 @@ class Camera:
         self.fps = self.nearest_fps(layout.fps)
         if self.fps != layout.fps:
             self._camera.set_controls({FRAME_DURATION: duration_us(self.fps)})
-        try:
-            self.controls.set(layout.controls)
-        except ChangeRefused as refusal:
-            raise SourceFault(Reason.SOURCE_INVALID, f"{self.model}: {refusal}") from None
+        self.refusals: list[str] = []
+        for name, value in layout.controls.items():  # one by one: a camera is better than none
+            try:
+                self.controls.set({name: value})
+            except ChangeRefused as refusal:
+                self.refusals.append(str(refusal))
+                log.warning("%s: %s", self.model, refusal)
 
     def start(self, see: Callable[[api.CompletedRequest], None]) -> None:
         """see: gets each request before encoders do; nothing may leave it but a return."""

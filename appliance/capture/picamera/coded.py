@@ -8,7 +8,7 @@ from appliance.capture.commands import Commands
 from appliance.capture.fault import ChangeRefused
 from appliance.capture.options import MAX_FPS, Options
 from appliance.capture.outlet import Sink
-from appliance.capture.picamera.camera import LORES, MAIN, Camera
+from appliance.capture.picamera.camera import LORES, MAIN, Camera, Stream
 from appliance.capture.picamera.encoding import Chunk, Wish
 from appliance.capture.picamera.handover import Handover
 from appliance.capture.picamera.line import EncodedLine
@@ -39,6 +39,7 @@ class CodedMill:
         self._handover = handover
         self._camera: Camera | None = None
         self._pictures: Pictures | None = None
+        self._small: Stream | None = None
         self._lines: dict[str, EncodedLine] = {}
         self._rotation_deg = 0 if options.rotation == 180 else options.rotation
         self._fps = options.fps
@@ -57,10 +58,16 @@ class CodedMill:
 
     # -- the camera ----------------------------------------------------------------------------
 
+    @property
+    def fps(self) -> int:
+        """What the camera shall deliver."""
+        return self._fps
+
     def begin(self, camera: Camera) -> None:
         """Raises: SourceFault if an encoder does not start."""
         self._camera = camera
         self._fps = camera.fps
+        self._small = camera.streams.get(LORES)
         drafts = {
             name: Draft(self._options, stream, self._rotation_deg)
             for name, stream in camera.streams.items()
@@ -74,7 +81,6 @@ class CodedMill:
         self._lines[MAIN].start()
         if LORES in camera.streams:
             self._lines[LORES] = self._line(camera, LORES, SUB_VIDEO_ID)
-            self._follow_sub()
 
     def end(self) -> None:
         """Raises: SourceFault if an encoder does not stop."""
@@ -98,10 +104,12 @@ class CodedMill:
         return Wish(sub.bitrate_bps, sub.keyframe_us, max(1, round(self._fps / skip)), skip)
 
     def _follow_sub(self) -> None:
+        """Only beside the large one: its first keyframe would be thrown away."""
         line = self._lines.get(LORES)
-        if line is None or line.is_running == self._wants_sub:
+        wanted = self._wants_sub and self._tracks.has_video
+        if line is None or line.is_running == wanted:
             return
-        if self._wants_sub:
+        if wanted:
             line.wish = self._wish(LORES)
             line.start()
         else:
@@ -110,9 +118,12 @@ class CodedMill:
     # -- what comes of it ----------------------------------------------------------------------
 
     def take(self, item: Item) -> None:
-        """Raises: SourceFault if an encoder is lost."""
+        """Raises: SourceFault if an encoder is lost, or a picture could not be masked."""
+        if self._pictures is not None:
+            self._pictures.check()  # told before the encoder got that picture
         if isinstance(item, Shot):
-            self._desk.offer(lambda: self._view(item))
+            if item.stream == MAIN or self._is_small_enough():
+                self._desk.offer(lambda: self._view(item))
             return
         for line in self._lines.values():
             self._write(line.take(item))
@@ -123,10 +134,21 @@ class CodedMill:
                 self._meter.note(unit.dts_us)
         self._tracks.write(units)
 
+    def _is_small_enough(self) -> bool:
+        """Whether the lores stream has all that those who wait for stills want of a picture."""
+        small = self._small
+        if small is None:
+            return False
+        widest = self._desk.widest(self._sub_width)
+        return 0 < widest <= (small.height if self._rotation_deg % 180 else small.width)
+
+    @property
+    def _sub_width(self) -> int:
+        return 0 if self._options.sub is None else self._options.sub.width
+
     def _view(self, shot: Shot) -> View:
-        sub_width = 0 if self._options.sub is None else self._options.sub.width
         time_us = self._clock.monotonic_us(shot.sensor_us)
-        return View(shot.frame, time_us, self._rotation_deg, sub_width)
+        return View(shot.frame, time_us, self._rotation_deg, self._sub_width)
 
     # -- commands ------------------------------------------------------------------------------
 
@@ -143,7 +165,8 @@ class CodedMill:
         if self._pictures is not None:
             self._pictures.check()
             if self._desk.is_wanted:
-                self._pictures.want(MAIN)
+                self._pictures.want(LORES if self._is_small_enough() else MAIN)
+        self._follow_sub()
         for line in self._lines.values():
             self._write(line.check())
             self._sink.drop(line.take_damaged())
@@ -177,7 +200,6 @@ class CodedMill:
             self._pictures.show_words(self._shown)
         if wishes.sub is not None:
             self._wants_sub = wishes.sub
-            self._follow_sub()
         self._follow_wishes()
 
     def _follow_wishes(self) -> None:

@@ -17,6 +17,17 @@ LENGTHS = {"ColourGains": 2, "ColourCorrectionMatrix": 9, "FrameDurationLimits":
 RECTANGLE = 4
 RECTANGLE_LISTS = frozenset({"AfWindows", "ScalerCrops"})  # their ranges are of one rectangle
 MAX_LIST = 64  # numbers in a list; against a request that is all digits
+# What rpicam-vid and other programs for this camera call them; libcamera's names go in any case.
+ALIASES = {
+    "awb": "AwbMode",
+    "awbgains": "ColourGains",
+    "denoise": "NoiseReductionMode",
+    "ev": "ExposureValue",
+    "exposure": "ExposureTime",
+    "gain": "AnalogueGain",
+    "metering": "AeMeteringMode",
+    "shutter": "ExposureTime",
+}
 Described = dict[str, dict[str, Any]]
 
 
@@ -35,13 +46,22 @@ class Controls:
         self._apply = apply
         self._values: dict[str, Any] = {}
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """What was set, by libcamera's names."""
+        return dict(self._values)
+
     def describe(self) -> Described:
-        """By name: type, min, max, default, value (null while the camera chooses), choices."""
+        """By name: type, min, max, default, value (null as long as nobody set one), choices."""
         return {name: self._describe(name) for name in sorted(self._ranges)}
 
     def set(self, values: Mapping[str, Any]) -> None:
-        """Raises: ChangeRefused with the range, and nothing is set."""
-        checked = {name: self._checked(name, value) for name, value in values.items()}
+        """Lists may also be given as text: ``1.8,1.5``, and of rectangles ``0,0,9,9;10,10,9,9``.
+
+        Raises: ChangeRefused with the range, and nothing is set.
+        """
+        named = {self._name(given): value for given, value in values.items()}
+        checked = {name: self._checked(name, value) for name, value in named.items()}
         if not checked:
             return
         try:
@@ -52,20 +72,26 @@ class Controls:
 
     def _describe(self, name: str) -> dict[str, Any]:
         least, most, default = self._ranges[name]
-        about = {
-            "type": self._type(name),
+        kind, value = self._type(name), self._values.get(name)
+        if kind == "menu":
+            words = self._menu_of(name)
+            return {
+                "type": kind,
+                "choices": list(words.values()),
+                "default": _plain(words.get(default)),
+                "value": None if value is None else words.get(value),
+            }
+        return {
+            "type": kind,
             "min": _plain(least),
             "max": _plain(most),
             "default": _plain(default),
-            "value": _plain(self._values.get(name)),
+            "value": _plain(value),
         }
-        if about["type"] == "menu":
-            about["choices"] = {
-                str(number): word
-                for number, word in self._choices[name].items()
-                if least <= number <= most
-            }
-        return about
+
+    def _menu_of(self, name: str) -> dict[int, str]:
+        least, most, _ = self._ranges[name]
+        return {n: word for n, word in sorted(self._choices[name].items()) if least <= n <= most}
 
     def _type(self, name: str) -> str:
         limits = self._ranges[name]
@@ -78,11 +104,17 @@ class Controls:
             return "menu" if self._choices[name] else "int"
         return "float" if kinds and kinds <= {int, float} else "text"
 
-    def _checked(self, name: str, value: Any) -> Any:
-        if name == FRAME_DURATION:
+    def _name(self, given: str) -> str:
+        """Raises: ChangeRefused that names what there is."""
+        wanted = ALIASES.get(given.lower(), given).lower()
+        for name in self._ranges:
+            if name.lower() == wanted:
+                return name
+        if wanted == FRAME_DURATION.lower():
             raise ChangeRefused(f"{FRAME_DURATION} is what fps sets: change fps instead")
-        if name not in self._ranges:
-            raise ChangeRefused(f"this camera has no control {name!r}{self._hint(name)}")
+        raise ChangeRefused(f"this camera has no control {given[:40]!r}{self._hint(wanted)}")
+
+    def _checked(self, name: str, value: Any) -> Any:
         match self._type(name):
             case "bool":
                 return self._bool(name, value)
@@ -94,16 +126,17 @@ class Controls:
                 raise ChangeRefused(f"{name} is of a kind that cannot be set from here")
         return self._number(name, value)
 
-    def _hint(self, name: str) -> str:
-        near = get_close_matches(name.lower(), [known.lower() for known in self._ranges], 1, 0.6)
+    def _hint(self, wanted: str) -> str:
+        known = {name.lower(): name for name in self._ranges}
+        near = get_close_matches(wanted[:40], known, 1, 0.6)
         if near:
-            return f"; did you mean {next(k for k in self._ranges if k.lower() == near[0])}?"
+            return f"; did you mean {known[near[0]]}?"
         return f"; it has {', '.join(sorted(self._ranges))}"
 
     def _bool(self, name: str, value: Any) -> bool:
-        if isinstance(value, bool):
-            return value
-        raise ChangeRefused(f"{name} is {value!r}: give true or false")
+        if isinstance(value, bool) or (isinstance(value, int) and value in (0, 1)):
+            return bool(value)
+        raise ChangeRefused(f"{name} is {_cut(value)}: give true or false")
 
     def _number(self, name: str, value: Any) -> int | float:
         least, most, _ = self._ranges[name]
@@ -112,21 +145,21 @@ class Controls:
         zero = " (0: automatic)" if name in AUTOMATIC_AT_ZERO else ""
         allowed = f"give {kind} from {_shown(least)} to {_shown(most)}{zero}"
         if not _is_number(value) or (whole and value != int(value)):
-            raise ChangeRefused(f"{name} is {value!r}: {allowed}")
+            raise ChangeRefused(f"{name} is {_cut(value)}: {allowed}")
         if not (least <= value <= most or (zero and value == 0)):
             raise ChangeRefused(f"{name} = {_shown(value)}: {allowed}")
         return int(value) if whole else float(value)
 
     def _menu(self, name: str, value: Any) -> int:
-        least, most, _ = self._ranges[name]
-        known = {n: word for n, word in self._choices[name].items() if least <= n <= most}
-        for number, word in known.items():
+        """By its word in any case, or by its number."""
+        words = self._menu_of(name)
+        for number, word in words.items():
             if value == number and not isinstance(value, bool):
                 return number
-            if isinstance(value, str) and value.lower() in {word.lower(), str(number)}:
+            if isinstance(value, str) and value.lower() == word.lower():
                 return number
-        allowed = ", ".join(f"{word} ({number})" for number, word in sorted(known.items()))
-        raise ChangeRefused(f"{name} is {value!r}: give one of {allowed}")
+        allowed = ", ".join(f"{word} ({number})" for number, word in words.items())
+        raise ChangeRefused(f"{name} is {_cut(value)}: give one of {allowed}")
 
     def _list(self, name: str, value: Any) -> Any:
         """A list of numbers; a rectangle or a list of such: x, y, width, height."""
@@ -135,8 +168,8 @@ class Controls:
             low, high = _scalar(least), _scalar(most)
             return tuple(self._items(name, value, LENGTHS[name], low, high))
         if name in RECTANGLE_LISTS:
-            rectangles = list(value)[:MAX_LIST] if _is_nested(value) else [value]
-            return [self._rectangle(name, each) for each in rectangles]
+            rectangles = _rectangles(value)
+            return [self._rectangle(name, each) for each in rectangles[:MAX_LIST]]
         sample = default if isinstance(default, list | tuple) else least
         count = len(sample) if isinstance(sample, list | tuple) else 0
         if count == RECTANGLE:
@@ -151,7 +184,7 @@ class Controls:
     ) -> list[float]:
         span = "" if least is None or most is None else f" from {_shown(least)} to {_shown(most)}"
         allowed = f"give a list of {count or 'up to 64'} numbers{span}"
-        items: list[Any] = list(value) if isinstance(value, list | tuple) else [None]
+        items = _numbers(value)
         right = len(items) == count if count else 1 <= len(items) <= MAX_LIST
         if not right or not all(map(_is_number, items)):
             raise ChangeRefused(f"{name} is {_cut(value)}: {allowed}")
@@ -184,8 +217,21 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_nested(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], list | tuple)
+def _rectangles(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        return value.split(";")
+    is_nested = isinstance(value, list | tuple) and value and isinstance(value[0], list | tuple)
+    return list(value) if is_nested else [value]
+
+
+def _numbers(value: Any) -> list[Any]:
+    """What does not look like a list of numbers becomes one that is refused."""
+    if isinstance(value, str):
+        try:
+            return [float(part) for part in value.split(",")]
+        except ValueError:
+            return [None]
+    return list(value) if isinstance(value, list | tuple) else [None]
 
 
 def _plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from appliance.capture.picamera import api
 from appliance.capture.picamera.system import System
 from appliance.errors import PeerError
-from appliance.media.h264 import ParameterSets, split_parameter_sets
+from appliance.media.h264 import NAL_IDR, NAL_SLICE, ParameterSets, nal_type, split_parameter_sets
 from appliance.media.nal import split_annexb
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
@@ -25,6 +25,7 @@ from appliance.media.unit import AccessUnit
 log = logging.getLogger(__name__)
 
 PROFILE = "high"  # what every browser decodes; picamera2 knows the word for both encoders
+SLICES = frozenset({NAL_SLICE, NAL_IDR})
 # linux/videodev2.h and linux/v4l2-controls.h: struct v4l2_control, and the encoder's target.
 VIDIOC_S_CTRL = 0xC008561C
 V4L2_CID_MPEG_VIDEO_BITRATE = 0x009909CF
@@ -47,18 +48,19 @@ class Wish:
 
 @dataclass(slots=True)
 class Chunk:
-    """data: what an encoder put out for the picture taken at `sensor_us` of the sensor's clock."""
+    """data: what an encoder put out for the picture taken at `sensor_us` of the sensor's clock.
+
+    follows_loss: there was no room for the one before it, so only a keyframe can be decoded next.
+    """
 
     encoding: Encoding
     data: bytes
     sensor_us: int
+    follows_loss: bool = False
 
 
 class Encoding:
-    """deliver: takes chunks in the encoder's thread; False says that it had no room.
-
-    has_lost: a chunk was, so that only a keyframe can be decoded next.
-    """
+    """deliver: takes chunks in the encoder's thread; False says that it had no room."""
 
     def __init__(self, system: System, wish: Wish, deliver: Callable[[Chunk], bool]) -> None:
         self._deliver = deliver
@@ -75,12 +77,12 @@ class Encoding:
             libav: Any = self.encoder
             _set_threads(libav, wish.threads)
         self.output = _output(system, self._take)
-        self.has_lost = False
+        self._has_lost = False
 
     def _take(self, data: bytes, timestamp_us: int) -> None:
         first_us = self.encoder.firsttimestamp or 0
-        if not self._deliver(Chunk(self, data, first_us + timestamp_us)):
-            self.has_lost = True
+        chunk = Chunk(self, data, first_us + timestamp_us, follows_loss=self._has_lost)
+        self._has_lost = not self._deliver(chunk)
 
     def force_keyframe(self) -> bool:
         """Whether the encoder could be asked for one.
@@ -155,7 +157,8 @@ class UnitReader:
         self.waits_for_key = True
 
     def read(self, data: bytes, time_us: int) -> AccessUnit | None:
-        """None for parameter sets alone, and for what cannot be decoded."""
+        """None for chunks without a picture, whose parameter sets are kept, and for what cannot be
+        decoded."""
         try:
             split = split_parameter_sets(split_annexb(data))
             config = self._sets.update(split)
@@ -164,7 +167,7 @@ class UnitReader:
             return None
         if config is not None and (self.track is None or config != self.track.config):
             self.track = Track(self._track_id, config, rotation_deg=self._rotation_deg)
-        if not split.media or self.track is None:
+        if self.track is None or not any(nal_type(nal) in SLICES for nal in split.media):
             return None
         if time_us <= self._last_us:
             self._damage("two chunks with one time")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 from typing import Generic, TypeVar
 
@@ -30,13 +31,8 @@ class Handover(Generic[T]):
     def wake(self) -> None:
         """Let `take` return early."""
         if self._queue.empty():
-            self.put_nothing()
-
-    def put_nothing(self) -> None:
-        try:
-            self._queue.put_nowait(None)
-        except queue.Full:
-            return
+            with contextlib.suppress(queue.Full):  # then there is something to take
+                self._queue.put_nowait(None)
 
     def take(self, timeout_us: int) -> T | None:
         """The oldest; None after this time, or when woken."""

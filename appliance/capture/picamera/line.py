@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from appliance.capture.clock import monotonic_us
+from appliance.capture.fault import SourceFault
 from appliance.capture.picamera.camera import Camera
-from appliance.capture.picamera.deadline import Errand
+from appliance.capture.picamera.deadline import DriverHangs, Errand
 from appliance.capture.picamera.encoding import Chunk, Encoding, UnitReader, Wish
 from appliance.capture.picamera.sensor_clock import SensorClock
 from appliance.media.track import Track
@@ -101,8 +102,22 @@ class EncodedLine:
             return
         if self._next is not None:
             self._end(self._next)
-        self._next = self._begin()
+            self._next = None
+        try:
+            self._next = self._begin()
+        except DriverHangs:
+            raise
+        except SourceFault as fault:
+            self._restart_alone(fault)
+            return
         self._exchange_due_us = monotonic_us() + EXCHANGE_US
+
+    def _restart_alone(self, fault: SourceFault) -> None:
+        """The board has not the memory for two at a time: some pictures are lost."""
+        log.info("no second encoder beside the first (%s): the first is stopped before", fault)
+        self.stop()
+        self.wait_stopped()
+        self.start()
 
     def change(self, wish: Wish) -> None:
         """Raises: SourceFault, as `start`."""
@@ -161,8 +176,7 @@ class EncodedLine:
 
     def _read(self, running: Running, chunk: Chunk) -> AccessUnit | None:
         reader = running.reader
-        if running.encoding.has_lost:
-            running.encoding.has_lost = False
+        if chunk.follows_loss:
             reader.waits_for_key = True
         damaged = reader.damaged
         unit = reader.read(chunk.data, self._clock.monotonic_us(chunk.sensor_us))

@@ -3,7 +3,7 @@ on, and copied for those who want it as it is.
 
 picamera2 0.3.38 runs `pre_callback` before encoders and in their thread, with its lock held: what
 is drawn into the buffer here is what they encode. An exception would end that thread without a
-word, so it is kept for the source, and the pictures are painted over until it has been told.
+word, so it is kept for the source, which passes nothing on from then on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from appliance.capture.picamera.camera import MAIN, Stream
 from appliance.capture.picamera.system import System
 from appliance.capture.picture.canvas import Canvas, Plane
 from appliance.capture.picture.frames import blank_frame
-from appliance.capture.picture.masks import BLACK, Masks
+from appliance.capture.picture.masks import Masks
 from appliance.capture.picture.overlay import Overlay
 from appliance.wire.pipe.messages import Reason
 
@@ -125,26 +125,17 @@ class Pictures:
         with self._system.mapped_array(request, name, reshape=False) as mapped:
             canvas = planes_of(memoryview(mapped.array).cast("B"), stream)
             if draft is not None and draws:
-                self._draw(draft, canvas)
+                draft.draw(canvas)
             if wanted:
                 self._copy(request, name, canvas)
-
-    def _draw(self, draft: Draft, canvas: Canvas) -> None:
-        try:
-            if self._error is not None:
-                raise self._error
-            draft.draw(canvas)
-        except Exception:
-            canvas.fill(0, 0, canvas.width, canvas.height, BLACK)
-            raise
 
     def _copy(self, request: api.CompletedRequest, name: str, canvas: Canvas) -> None:
         self._wanted.discard(name)
         frame = blank_frame(canvas.width, canvas.height)
         for plane, rows in zip(frame.planes, (canvas.luma, canvas.cb, canvas.cr), strict=True):
             _copy_rows(plane, rows)
-        sensor_us = request.get_metadata()[SENSOR_TIMESTAMP] // 1000
-        self._deliver(Shot(name, frame, sensor_us))
+        sensor_ns = request.get_metadata().get(SENSOR_TIMESTAMP) or time.monotonic_ns()
+        self._deliver(Shot(name, frame, sensor_ns // 1000))
 
 
 def _copy_rows(target: av.video.plane.VideoPlane, source: Plane) -> None:

@@ -31,6 +31,7 @@ class RawMill:
         self._pipeline = Pipeline(
             replace(options, encoder=wish), sink, commands, turned_deg=turned_deg
         )
+        self.fps = options.fps
         self._handover = handover
         self._camera: Camera | None = None
         self._pictures: Pictures | None = None

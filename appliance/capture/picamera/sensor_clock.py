@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable
 
 Clock = Callable[[int], int]  # a clock's id to nanoseconds
+OLD_US = 10_000_000  # more than any exposure and its way to us
 
 
 class SensorClock:
-    """Decided by the first stamp: a picture cannot have been taken in the future."""
+    """Decided by the first stamp: it lies in the past, and not far back. A camera whose stamps are
+    of neither clock counts from when its first picture came."""
 
     def __init__(self, read_ns: Clock = time.clock_gettime_ns) -> None:
         self._read_ns = read_ns
@@ -23,7 +25,13 @@ class SensorClock:
     def monotonic_us(self, sensor_us: int) -> int:
         """CLOCK_MONOTONIC at the exposure that the camera stamped with `sensor_us`."""
         if self._shift_us is None:
-            now_us = self._read_ns(time.CLOCK_MONOTONIC) // 1000
-            slept_us = self._read_ns(time.CLOCK_BOOTTIME) // 1000 - now_us
-            self._shift_us = slept_us if sensor_us > now_us else 0
+            self._shift_us = self._find_shift(sensor_us)
         return sensor_us - self._shift_us
+
+    def _find_shift(self, sensor_us: int) -> int:
+        now_us = self._read_ns(time.CLOCK_MONOTONIC) // 1000
+        slept_us = self._read_ns(time.CLOCK_BOOTTIME) // 1000 - now_us
+        for shift_us in (0, slept_us):
+            if 0 <= now_us - (sensor_us - shift_us) < OLD_US:
+                return shift_us
+        return sensor_us - now_us

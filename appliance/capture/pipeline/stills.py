@@ -57,6 +57,14 @@ class StillDesk:
     def is_asked(self) -> bool:
         return bool(self._waiting)
 
+    def widest(self, sub_width: int) -> int:
+        """What those who wait want at most, as a picture is seen; 0 for the stream's own width.
+
+        sub_width: what `sub` with width 0 means.
+        """
+        widths = [r.width or (sub_width if r.sub else 0) for r, _ in self._waiting]
+        return 0 if 0 in widths or not widths else max(widths)
+
     def ask(self, requests: Sequence[RequestPicture], now_us: int) -> None:
         for request in requests:
             if len(self._waiting) >= MAX_WAITING:

@@ -11,7 +11,9 @@ deadline.py). Only this thread writes the picture's units.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from appliance.capture.clock import monotonic_us
@@ -20,13 +22,14 @@ from appliance.capture.fault import SourceFault
 from appliance.capture.microphone.microphone import Microphone
 from appliance.capture.options import Options
 from appliance.capture.outlet import Sink
-from appliance.capture.picamera.camera import Camera, Layout
+from appliance.capture.picamera.camera import FORMAT, Camera, Layout
 from appliance.capture.picamera.coded import CodedMill
 from appliance.capture.picamera.encoding import Chunk
 from appliance.capture.picamera.handover import Handover
 from appliance.capture.picamera.pictures import Shot
 from appliance.capture.picamera.raw import RawMill
 from appliance.capture.picamera.system import System, load
+from appliance.capture.pipeline.shaping import fit
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
 from appliance.wire.pipe.messages import Reason, Rung
@@ -64,6 +67,11 @@ def turns_pixels(options: Options) -> bool:
 class Mill(Protocol):
     """Makes the streams of what the camera delivers; outlives the camera."""
 
+    @property
+    def fps(self) -> int:
+        """What the camera shall deliver."""
+        ...
+
     def begin(self, camera: Camera) -> None: ...
 
     def end(self) -> None: ...
@@ -83,6 +91,7 @@ class Picamera2Source:
     def __init__(self, which: str, options: Options) -> None:
         self._which = which
         self._options = options
+        self._controls: Mapping[str, Any] = options.controls
 
     def run(self, sink: Sink, commands: Commands) -> None:
         system = load()
@@ -112,17 +121,16 @@ class Picamera2Source:
         microphone.start()
         try:
             while True:
-                camera = Camera(system, self._which, self._layout(coded=coded))
+                camera = Camera(system, self._which, self._layout(mill.fps, has_small=coded))
                 self._which = camera.identity or self._which  # numbers change with what is plugged
                 with camera:
                     microphone.wait_settled(SETTLE_S)
-                    mill.begin(camera)
-                    self._play(camera, mill, microphone, handover, sink)
-                    mill.end()
+                    self._use(camera, mill, microphone, handover, sink)
+                self._controls = camera.controls.values
         finally:
             microphone.stop()
 
-    def _play(
+    def _use(
         self,
         camera: Camera,
         mill: Mill,
@@ -132,33 +140,45 @@ class Picamera2Source:
     ) -> None:
         """Until the camera is to be opened anew."""
         told_us = 0
-        while mill.obey() is not Rung.CAMERA:
-            item = handover.take(TICK_US)
-            if item is not None:
-                mill.take(item)
-            sink.drop(handover.take_dropped())
-            if monotonic_us() - told_us >= TELL_US:
-                told_us = monotonic_us()
-                mill.set_device(
-                    {
-                        "device": f"picamera2:{camera.identity}",
-                        "name": camera.model,
-                        "driver": "libcamera",
-                        "format": "YUV420",
-                        "sound": microphone.status(),
-                    }
-                )
+        try:
+            mill.begin(camera)
+            while mill.obey() is not Rung.CAMERA:
+                item = handover.take(TICK_US)
+                if item is not None:
+                    mill.take(item)
+                sink.drop(handover.take_dropped())
+                if monotonic_us() - told_us >= TELL_US:
+                    told_us = monotonic_us()
+                    mill.set_device(_document(camera, microphone))
+        except SourceFault as fault:
+            if fault.reason is Reason.ENCODER:  # the camera may be used in another way
+                with contextlib.suppress(SourceFault):
+                    mill.end()
+            raise
+        log.warning("%s is closed and opened again", camera.model)
+        mill.end()
 
-    def _layout(self, *, coded: bool) -> Layout:
+    def _layout(self, fps: int, *, has_small: bool) -> Layout:
         options, sub = self._options, self._options.sub
         small = None
-        if coded and sub is not None:
-            small = min(sub.width, options.width), min(sub.height, options.height)
+        if has_small and sub is not None:
+            small = fit(options.width, options.height, sub.width, sub.height)
         return Layout(
             options.width,
             options.height,
-            options.fps,
+            fps,
             turned=options.rotation == 180,
             small=small,
-            controls=options.controls,
+            controls=self._controls,
         )
+
+
+def _document(camera: Camera, microphone: Microphone) -> dict[str, Any]:
+    document = {"why": "; ".join(camera.refusals)} if camera.refusals else {}
+    return document | {
+        "device": f"picamera2:{camera.identity}",
+        "name": camera.model,
+        "driver": "libcamera",
+        "format": FORMAT,
+        "sound": microphone.status(),
+    }

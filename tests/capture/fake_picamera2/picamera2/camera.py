@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -30,7 +31,8 @@ FIRST_RANGES: dict[str, tuple[Any, Any, Any]] = {
 class Picamera2:
     @staticmethod
     def global_camera_info() -> list[dict[str, Any]]:
-        return [dict(camera, Num=n) for n, camera in enumerate(stage.settings["cameras"])]
+        cameras = [] if stage.is_on("gone") else stage.settings["cameras"]
+        return [dict(camera, Num=n) for n, camera in enumerate(cameras)]
 
     def __init__(
         self,
@@ -173,21 +175,24 @@ class Picamera2:
             if stage.is_on("stall"):
                 continue
             number += 1
+            if number % 25 == 0:
+                stage.note("exposed", pictures=number)
             try:
                 self._requests.put_nowait(self._request(number))
             except queue.Full:
                 continue  # as a camera without a free buffer does
 
     def _request(self, number: int) -> dict[str, Any]:
-        slept_ns = stage.settings["slept_ns"]
-        stamp = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + slept_ns
+        stamp = time.monotonic_ns() + stage.settings["stamp_ahead_ns"]
         buffers = {}
         for name in ("main", "lores"):
             stream = self.camera_config[name]
             if stream is not None:
                 stride, (_, height) = stream["stride"], stream["size"]
+                noise = stage.is_on("noise")
+                luma = os.urandom(stride * height) if noise else bytes((180,)) * (stride * height)
                 chroma = bytes((90,)) * (stride // 2 * (height // 2) * 2)
-                buffers[name] = bytearray(bytes((180,)) * (stride * height) + chroma)
+                buffers[name] = bytearray(luma + chroma)
         return {"buffers": buffers, "metadata": {"SensorTimestamp": stamp, "number": number}}
 
     def _loop(self) -> None:

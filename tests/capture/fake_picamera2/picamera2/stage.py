@@ -1,11 +1,12 @@
 """The folder by which a test and the stand-in talk to each other.
 
 settings.json, read once: `cameras` (list of {Model, Id}), `hardware` (bool, whether H264Encoder is
-the hardware's), `pad` (bytes that a row of luma is longer than it is wide), `max_fps`, `boottime`
-(stamps of CLOCK_BOOTTIME, with `slept_ns` added), `parameter_sets_alone`, `no_encoder`, `no_force`
-(an older version without force_key_frame), `taken` (by another program).
+the hardware's), `pad` (bytes that a row of luma is longer than it is wide), `max_fps`,
+`stamp_ahead_ns` (of CLOCK_MONOTONIC), `parameter_sets_alone`, `no_encoder`, `no_force` (an older
+version without force_key_frame), `taken` (by another program).
 Files that switch something on while they are there: `stall` (no pictures), `encoder-stall` (no
-chunks), `hang` (stop never returns), `hang-encoder` (an encoder's stop never returns).
+chunks any more of the encoders that run), `hang` (stop never returns), `hang-encoder` (an encoder's
+stop never returns), `gone` (no camera is found), `noise` (pictures that no encoder makes small).
 journal: a line of JSON for each call that matters.
 """
 
@@ -23,7 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "hardware": True,
     "pad": 64,
     "max_fps": 60,
-    "slept_ns": 0,
+    "stamp_ahead_ns": 0,
     "parameter_sets_alone": False,
     "no_encoder": False,
     "no_force": False,

@@ -64,6 +64,7 @@ class Encoder:
         context = av.VideoCodecContext.create("libx264", "w")
         context.width, context.height, context.pix_fmt = self.width, self.height, "yuv420p"
         context.time_base = Fraction(1, 1_000_000)
+        context.framerate = Fraction(self.framerate)
         context.bit_rate = self.bitrate
         context.gop_size = self.iperiod
         context.thread_count = 1

@@ -39,7 +39,9 @@ class V4L2Encoder(Encoder):
         while (packet := self._chunks.get()) is not None:
             data, key, timestamp = packet
             if stage.is_on("encoder-stall"):
-                continue
+                stage.note("encoder stalls")
+                self._chunks = queue.SimpleQueue()
+                return
             if key and stage.settings["parameter_sets_alone"]:
                 at = data.index(b"\0\0\1\x65")
                 self.outputframe(data[:at], False, timestamp)
