@@ -27,6 +27,9 @@ MAX_AHEAD_US = 10_000_000  # a unit from further in the future is not from a san
 MAX_BEHIND_US = 60_000_000  # nor one from further in the past, unless we were stopped for long
 MAX_GAP_US = 5_000_000  # a longer one is time in which we ourselves were stopped
 MAX_SLOW_US = 60_000_000  # against a track that describes itself as slower than any camera
+# Sound goes on for so long without pictures: alone it would stretch an HLS segment, which can only
+# end at a keyframe, beyond the duration that its playlist promised.
+SOUND_ALONE_US = 500_000
 KEYLESS_US = 10_000_000  # then pictures are published although none is a keyframe
 
 
@@ -71,6 +74,7 @@ class Output:
         self._has_video = False
         self._waits_since_us: int | None = None  # for a unit to begin with
         self._newest_us: int | None = None  # stamp of the newest unit
+        self._slow_us = 0  # the patience that a track of few pictures a minute needs
         if slate is not None:
             slate.output = self
 
@@ -105,6 +109,8 @@ class Output:
             raise PeerError("a unit from the distant past")
         unit.track = self._by_id[track_id]
         self._see(unit, now_us)
+        if self._is_sound_alone(unit, now_us):
+            return
         if self.publisher is None:
             if not self._can_begin(unit, now_us):
                 return
@@ -145,17 +151,16 @@ class Output:
         if self.ladder is None:
             self.ladder = Ladder(self._bounds, now_us, "picture" if self._has_video else "sound")
         self.ladder.key_interval_us = self.key_interval_us
-        self.ladder.slack_us = self._slow_us(unit)
+        self._slow_us = _three_pictures_us(unit.track)
+        self.ladder.slack_us = max(0, self._slow_us - self._bounds.keyframe_us)
         news = self.ladder.see(now_us, key=unit.key)
         if news:
             self._on_news(news)
 
-    def _slow_us(self, unit: AccessUnit) -> int:
-        """The patience that a track of few pictures a minute needs, by its own description."""
-        fps = getattr(unit.track.config, "fps", None)
-        if not fps:
-            return 0
-        return max(0, min(int(3_000_000 / fps), MAX_SLOW_US) - self._bounds.keyframe_us)
+    def _is_sound_alone(self, unit: AccessUnit, now_us: int) -> bool:
+        if unit.track.kind is Kind.VIDEO or not self._has_video or self.ladder is None:
+            return False
+        return now_us - self.ladder.newest_us > max(SOUND_ALONE_US, self._slow_us)
 
     def _can_begin(self, unit: AccessUnit, now_us: int) -> bool:
         if not self._has_video:
@@ -179,6 +184,12 @@ class Output:
         publisher.describe(self._tracks)
         if self._slate is not None:
             self._slate.last_tracks = self._tracks
+
+
+def _three_pictures_us(track: Track) -> int:
+    """How long three of them last, by the track's own description."""
+    fps = getattr(track.config, "fps", None)
+    return min(int(3_000_000 / fps), MAX_SLOW_US) if fps else 0
 
 
 def _kept(old: Track | None, new: Track) -> Track:

@@ -137,7 +137,9 @@ class SlatePress:
                 slate = await self._press(key)
             except (WorkerFault, PeerError, TimeoutError) as error:
                 level = logging.WARNING if self._failed_s is None else logging.DEBUG
-                log.log(level, "no slate for viewers who wait: %s", str(error) or "it took too long")
+                log.log(
+                    level, "no slate for viewers who wait: %s", str(error) or "it took too long"
+                )
                 self._failed_s = now_s
                 return None
             self._failed_s = None

@@ -9,16 +9,20 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from appliance.hub.access import Access
+from appliance.hub.clock import SYSTEM_CLOCK, Clock
 from appliance.hub.hub import Hub
 from appliance.hub.sessions import Sessions
 from appliance.hub.stats import Counters, Faults
 from appliance.hub.stream import Stream
 from appliance.media.track import Kind
 from appliance.media.unit import AccessUnit
+from appliance.net.http import Router
 from appliance.net.supervisor import Supervisor
 from appliance.services.camera import Settings, create
+from appliance.services.camera.camera import LocalCamera
 from appliance.services.camera.service import CameraService
 from appliance.services.contract import AudioSettings, Context, StreamSettings, VideoSettings
 
@@ -42,7 +46,12 @@ class Camera:
 
     @property
     def workers(self) -> list[int]:
-        """Process ids of the workers that live, as the kernel tells them."""
+        """Process ids of the workers that live, as the kernel tells them; no slate's."""
+        return [pid for pid in self.children if b"slate_text" not in command_of(pid)]
+
+    @property
+    def children(self) -> list[int]:
+        """The same with those that make slates."""
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
         return [int(pid) for pid in children if b"appliance.capture" in command_of(int(pid))]
 
@@ -71,6 +80,17 @@ class Camera:
         units = self.stream.units.since(max(start, self.stream.units.first))
         return [unit for unit in units if unit.track.kind is Kind.VIDEO]
 
+    @property
+    def camera(self) -> LocalCamera:
+        """As the API finds it."""
+        found = self.context.cameras.find(NAME)
+        assert isinstance(found, LocalCamera)
+        return found
+
+    def recoveries(self, rung: str, stream: str = NAME) -> int:
+        labels = (("rung", rung), ("stream", stream))
+        return self.context.counters.values["camera_recoveries_total", labels]
+
     def restarts(self, reason: str) -> int:
         labels = (("reason", reason), ("stream", NAME))
         return self.context.counters.values["camera_restarts_total", labels]
@@ -90,18 +110,25 @@ def stream_settings(source: str = "pattern:", **more: Any) -> StreamSettings:
 
 
 @asynccontextmanager
-async def camera(*streams: StreamSettings, settings: Settings = PATIENT) -> AsyncIterator[Camera]:
+async def camera(
+    *streams: StreamSettings,
+    settings: Settings = PATIENT,
+    router: Router | None = None,
+    state_dir: Path | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> AsyncIterator[Camera]:
     supervisor = Supervisor()
     context = Context(
-        hub=Hub(),
-        router=cast(Any, None),
-        access=cast(Any, None),
+        hub=Hub(clock=clock),
+        router=router or Router(),
+        access=Access(None, state_dir, clock),
         sessions=Sessions(),
         faults=Faults(),
         counters=Counters(),
         supervisor=supervisor,
         device_name="front-door",
         streams=streams,
+        state_dir=state_dir,
     )
     service = create(settings, context)
     shown = Camera(context, service)
@@ -112,7 +139,7 @@ async def camera(*streams: StreamSettings, settings: Settings = PATIENT) -> Asyn
         await service.stop()
         await supervisor.close()
         context.hub.close()
-        assert shown.workers == []
+        assert shown.children == []
 
 
 def make_clip(folder: Path, name: str, *arguments: str) -> Path:

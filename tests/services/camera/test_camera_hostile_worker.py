@@ -5,57 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import select
-import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from camera_fixture import PATIENT, QUICK, Camera, camera, stream_settings
+from scripted_worker import Play
 
 from appliance.services.camera import feed, process
 from appliance.services.camera.stderr import BURST_LINES, ErrorLog
-
-ROOT = Path(__file__).parent.parent.parent.parent
-
-PRELUDE = f"""
-import os, signal, subprocess, sys, time
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "wire")!r}]
-from pipe_fixture import AUDIO, VIDEO, audio_unit, video_unit
-from appliance.wire.pipe.connection import Pipe, Role
-from appliance.wire.pipe.frames import frame, Type
-from appliance.wire.pipe.messages import Fault, Reason
-pipe = Pipe(Role.WORKER)
-
-def now_us():
-    return time.monotonic_ns() // 1000
-
-def say(*events):
-    for event in events:
-        pipe.send(event)
-    write(pipe.take_output())
-
-def write(data):
-    while data:
-        data = data[os.write(1, data):]
-"""
-
-
-@pytest.fixture
-def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Let every worker be this script."""
-
-    def put(script: str) -> None:
-        path = tmp_path / "worker.py"
-        path.write_text(PRELUDE + script)
-
-        def command(options: Mapping[str, str | int], *, nice: int) -> list[str]:
-            return [sys.executable, str(path), "appliance.capture"]
-
-        monkeypatch.setattr(process, "command", command)
-
-    return put
 
 
 async def fault_of(device: Camera, reason: str) -> None:
@@ -93,7 +52,7 @@ async def fault_of(device: Camera, reason: str) -> None:
     ],
 )
 async def test_worker_that_breaks_the_rules_is_replaced(
-    play,  # type: ignore[no-untyped-def]
+    play: Play,
     reason: str,
     script: str,
 ) -> None:
@@ -106,7 +65,7 @@ async def test_worker_that_breaks_the_rules_is_replaced(
 
 
 async def test_worker_that_repeats_a_fault_is_told_once(
-    play,  # type: ignore[no-untyped-def]
+    play: Play,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     play("say(Fault(Reason.ENCODER, 'no encoder: install one'))")
@@ -118,7 +77,7 @@ async def test_worker_that_repeats_a_fault_is_told_once(
 
 
 async def test_every_camera_that_fails_is_told(
-    play,  # type: ignore[no-untyped-def]
+    play: Play,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     play("say(Fault(Reason.ENCODER, 'no encoder: install one'))")
@@ -130,7 +89,7 @@ async def test_every_camera_that_fails_is_told(
 
 
 async def test_fault_that_lasts_is_told_again_with_its_attempts(
-    play,  # type: ignore[no-untyped-def]
+    play: Play,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -144,7 +103,7 @@ async def test_fault_that_lasts_is_told_again_with_its_attempts(
 
 
 async def test_worker_and_its_own_children_die_with_the_service(
-    play,  # type: ignore[no-untyped-def]
+    play: Play,
 ) -> None:
     """It ignores SIGTERM and has a child that holds the pipe open."""
     play(
@@ -171,7 +130,7 @@ def children_of(pid: int) -> list[int]:
 
 
 async def test_worker_gap_in_stamps_is_kept_and_marked(
-    play,  # type: ignore[no-untyped-def]
+    play: Play,
 ) -> None:
     """We were stopped for long: what comes then is of now, not moved to where we were."""
     play(
@@ -196,7 +155,7 @@ async def test_worker_that_cannot_be_started_is_told(
 
 
 async def test_worker_health_counts_dropped_pictures(
-    play,  # type: ignore[no-untyped-def]
+    play: Play,
 ) -> None:
     play(
         "from appliance.wire.pipe.messages import Health\n"
