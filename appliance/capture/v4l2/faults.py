@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 from pathlib import Path
 
 from appliance.capture.fault import SourceFault
@@ -24,8 +25,7 @@ def explain(path: str, error: OSError) -> SourceFault:
         case errno.EACCES | errno.EPERM:
             return SourceFault(
                 Reason.CANNOT_OPEN,
-                f"{path} may not be opened: let the service's user into the group video "
-                "(usermod -aG video porthole)",
+                f"{path} may not be opened: {describe_permission()}",
             )
         case errno.EBUSY:
             return SourceFault(
@@ -52,6 +52,15 @@ def explain(path: str, error: OSError) -> SourceFault:
             )
     words = error.strerror or type(error).__name__
     return SourceFault(Reason.CANNOT_OPEN, f"{path} cannot be used: {words}")
+
+
+def describe_permission() -> str:
+    """What lets this process open cameras."""
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container's user without a name
+        user = str(os.geteuid())
+    return f"let the user {user} into the group video (usermod -aG video {user}), then start again"
 
 
 def _missing(path: str) -> SourceFault:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from appliance.capture.fault import SourceFault
 from appliance.capture.v4l2.device import Capability, Device, Offer, Wanted
+from appliance.capture.v4l2.faults import describe_permission
 from appliance.capture.v4l2.formats import BY_FOURCC
 from appliance.wire.pipe.messages import Reason
 
@@ -132,8 +133,7 @@ def choose_auto(found: list[Found]) -> Place:
     if denied:
         raise SourceFault(
             Reason.CANNOT_OPEN,
-            f"{denied[0].place.node} may not be opened: let the service's user into the group "
-            "video (usermod -aG video porthole)",
+            f"{denied[0].place.node} may not be opened: {describe_permission()}",
         )
     raise SourceFault(
         Reason.SOURCE_MISSING,
