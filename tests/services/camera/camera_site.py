@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,28 +89,34 @@ class Viewer:
 @dataclass
 class Site:
     device: Camera
-    viewer: Viewer
+    viewers: dict[str, Viewer]
+
+    @property
+    def viewer(self) -> Viewer:
+        return next(iter(self.viewers.values()))
 
 
 @asynccontextmanager
 async def camera_site(
-    *streams: StreamSettings, settings: Settings, name: str = NAME, **more: Any
+    *streams: StreamSettings, settings: Settings, names: Sequence[str] = (NAME,), **more: Any
 ) -> AsyncIterator[Site]:
-    """One viewer watches the stream of this name all the time."""
+    """One viewer watches each stream of these names all the time."""
     router = Router()
     async with camera(*streams, settings=settings, router=router, **more) as device:
         hls = create_hls(HlsSettings(segment_us=1_000_000, window_us=8_000_000), device.context)
         await hls.start()
         server = HttpServer(router, HttpSettings(listen=("127.0.0.1:0",)))
         await server.start()
-        viewer = Viewer(server.port, name)
-        watching = asyncio.create_task(viewer.run())
+        viewers = {name: Viewer(server.port, name) for name in names}
+        watching = [asyncio.create_task(viewer.run()) for viewer in viewers.values()]
         try:
-            yield Site(device, viewer)
-            assert not watching.done() or watching.exception() is None
+            yield Site(device, viewers)
+            for task in watching:
+                assert not task.done(), task.exception()
         finally:
-            watching.cancel()
-            await asyncio.wait({watching})
+            for task in watching:
+                task.cancel()
+            await asyncio.wait(watching)
             await hls.stop()
             await server.stop()
 

@@ -31,7 +31,7 @@ from appliance.wire.pipe.frames import frame, Type
 from appliance.wire.pipe.messages import *
 pipe = Pipe(Role.WORKER)
 OPTIONS = json.loads(sys.argv[2])
-RUNS = Path(__file__).with_suffix(".runs")
+RUNS = Path(__file__).with_name(OPTIONS["stream"].replace("/", "-") + ".runs")
 RUN = len(RUNS.read_text()) if RUNS.exists() else 0
 RUNS.write_text("x" * (RUN + 1))
 COMMANDS = []  # all that came so far
