@@ -26,7 +26,10 @@ def _token(talk: Talk, key: str, *fields: str) -> str:
 
 
 def test_stranger_without_a_key_gets_nothing_and_learns_nothing(device: ApplianceProcess) -> None:
-    paths = "/live/{}.m3u8", "/live/{}.hls/fmp4.m3u8", "/live/{}.hls/fmp4-1.m4s", "/live/{}.hls/x"
+    paths = (
+        *("/live/{}.m3u8", "/live/{}.hls/fmp4.m3u8", "/live/{}.hls/fmp4-1.m4s", "/live/{}.hls/x"),
+        *("/live/{}.jpg", "/live/{}.mjpeg", "/api/frame.jpeg?src={}", "/?action=stream&src={}"),
+    )
     with siege(device), Talk(device.port) as talk:
         for path in paths:
             for claim in (FAR, "X-Forwarded-For: 127.0.0.1, 203.0.113.9", "X-Forwarded-For: x"):
@@ -36,7 +39,7 @@ def test_stranger_without_a_key_gets_nothing_and_learns_nothing(device: Applianc
         for path in ("/web/streams.json", "/healthz", "/metrics", "/api/v1/streams/"):
             assert talk.ask(path, FAR)[0] == 401
         pages = {n: talk.ask(f"/live/{n}", FAR)[2] for n in ("camera", "nobody")}
-        assert pages["camera"].replace(b"camera", b"nobody") == pages["nobody"]
+        assert pages["camera"].replace(b"live/camera", b"live/nobody") == pages["nobody"]
 
 
 def test_proxy_connection_shared_by_users_serves_each_by_his_own_right(
