@@ -8,6 +8,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -78,12 +79,24 @@ def process(
 
 @contextlib.contextmanager
 def porthole(*settings: str, core: int = SERVER_CORE) -> Iterator[tuple[int, str]]:
-    """The real product on a free port of loopback: its pid and base URL."""
-    arguments = [part for setting in settings for part in ("--set", setting)]
+    """The real product on a free port of loopback with its own state: its pid and base URL."""
     command = (sys.executable, "-m", "appliance", "run", "--set", "http.listen=127.0.0.1:0")
-    with process(
-        *command, *arguments, core=core, cwd=ROOT, stderr=subprocess.PIPE, text=True, bufsize=1
-    ) as child:
+    with (
+        tempfile.TemporaryDirectory(prefix="porthole-bench-") as state,
+        process(
+            *command,
+            *(
+                part
+                for setting in (f"device.state={state}", *settings)
+                for part in ("--set", setting)
+            ),
+            core=core,
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        ) as child,
+    ):
         assert child.stderr is not None
         for line in child.stderr:
             if found := re.search(r"listening on (http://\S+?)/?\s*$", line):
