@@ -385,6 +385,10 @@ def test_config_wrong_variable_is_told_by_its_name(
     assert found.startswith(f"{variable}: ") and fault in found
 
 
+def test_config_leaves_the_key_of_commands_alone(tmp_path: Path) -> None:
+    assert load(tmp_path, environ={"PORTHOLE_KEY": "x;y"}) == load(tmp_path)
+
+
 def test_config_source_argument_becomes_the_camera(tmp_path: Path) -> None:
     clip = tmp_path / "my clip;1.mp4"
     plain = tmp_path / "clip.mp4"

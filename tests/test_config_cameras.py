@@ -172,6 +172,12 @@ def test_cameras_source_that_is_none_is_told_how(tmp_path: Path, source: str, fa
     assert found.startswith("p.toml:3: stream.0.source") and fault in found
 
 
+@pytest.mark.parametrize("path", ["/dev/video0", "/dev/v4l/by-id/usb-x-video-index0"])
+def test_cameras_path_on_the_command_line_is_one(path: str) -> None:
+    config = ConfigSource(None, (), path, {}).load(settings_types(), source_schemes())
+    assert config.streams[0].source == f"v4l2:{path}"
+
+
 SMALL = "video = { width = 640, height = 360 }\n"
 
 

@@ -120,6 +120,7 @@ def test_report_cut_short_or_overlong_is_refused(event: Event) -> None:
         ("endless document", HELLO + frames.frame(Type.STATE, b'"' + b"x" * (64 << 10) + b'"')),
         ("document that is no object", HELLO + frames.frame(Type.STATE, b"[1]")),
         ("document with a NaN", HELLO + frames.frame(Type.STATE, b'{"a":NaN}')),
+        ("document with an infinity", HELLO + frames.frame(Type.STATE, b'{"a":-1e999}')),
         ("document without an end", HELLO + frames.frame(Type.STATE, b"[" * 60_000)),
         ("endless answer", HELLO + frames.frame(Type.ANSWER, bytes(4), bytes(1025))),
         ("picture that is no JPEG", HELLO + frames.frame(Type.PICTURE, bytes(16), b"\1GIF8")),

@@ -7,6 +7,7 @@ Not a public protocol: both ends are of one version, which `Hello` proves.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
@@ -353,7 +354,9 @@ def _parse_document(reader: Reader) -> dict[str, Any]:
     if reader.remaining > MAX_DOCUMENT_BYTES:
         raise PeerError(f"a document of {reader.remaining} bytes")
     try:
-        document = json.loads(bytes(reader.rest()), parse_constant=_refuse_constant)
+        document = json.loads(
+            bytes(reader.rest()), parse_constant=_refuse_constant, parse_float=_finite
+        )
     except (ValueError, RecursionError):
         raise PeerError("a document that is not JSON") from None
     if not isinstance(document, dict):
@@ -363,6 +366,14 @@ def _parse_document(reader: Reader) -> dict[str, Any]:
 
 def _refuse_constant(_: str) -> float:
     raise ValueError("NaN and infinities are not JSON")
+
+
+def _finite(text: str) -> float:
+    """``1e999`` is JSON, and an infinity to Python."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number out of range")
+    return value
 
 
 def _text(reader: Reader) -> str:
