@@ -56,6 +56,7 @@ def make_controls(applied: dict[str, Any]) -> Controls:
         ({"ExposureTime": 66_666}, {"ExposureTime": 66_666}),
         ({"shutter": 0}, {"ExposureTime": 0}),
         ({"exposuretime": 100.0}, {"ExposureTime": 100}),
+        ({"exposure_time": 100, "awb-mode": 1}, {"ExposureTime": 100, "AwbMode": 1}),
         ({"AwbMode": "tungsten"}, {"AwbMode": 2}),
         ({"awb": 3}, {"AwbMode": 3}),
         ({"ColourGains": [1.5, 2]}, {"ColourGains": (1.5, 2)}),
@@ -138,6 +139,10 @@ def test_controls_are_described_with_types_and_ranges() -> None:
     assert described["Brightness"] == {
         "type": "float", "min": -1.0, "max": 1.0, "default": 0.0, "value": 0.25,
     }  # fmt: skip
+    assert described["ExposureTime"] == {  # 0: automatic, which is its default
+        "type": "int", "min": 0, "max": 66_666, "default": 0, "value": None,
+    }  # fmt: skip
+    assert described["ColourGains"]["default"] == [0.0, 0.0]
     assert described["AwbMode"] == {
         "type": "menu", "choices": ["Auto", "Incandescent", "Tungsten", "Fluorescent"],
         "default": "Auto", "value": "Tungsten",

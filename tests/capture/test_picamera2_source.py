@@ -329,8 +329,11 @@ def test_controls_are_set_all_or_none(stage: Stage) -> None:
         error = change(worker, controls={"awb": "daylight", "ExposureTime": 1_000_000}, fps=10)
         assert error == "ExposureTime = 1000000: give a whole number from 9 to 66666 (0: automatic)"
         assert stage.journal("controls")[-1]["values"] == {"Brightness": 0.5}
-        assert change(worker, controls={"awb": "daylight", "ExposureTime": 5000}) == ""
-        assert stage.journal("controls")[-1]["values"] == {"AwbMode": 5, "ExposureTime": 5000}
+        values = {"awb": "daylight", "ExposureTime": 5000, "ColourGains": [1.5, 2.0]}
+        assert change(worker, controls=values) == ""
+        assert stage.journal("controls")[-1]["values"] == {
+            "AwbMode": 5, "ExposureTime": 5000, "ColourGains": [1.5, 2.0],
+        }  # fmt: skip
         state = read_state(
             worker, lambda d: d.get("controls", {}).get("AwbMode", {}).get("value") == "Daylight"
         )

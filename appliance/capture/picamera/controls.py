@@ -11,13 +11,17 @@ from appliance.capture.fault import ChangeRefused
 from appliance.capture.picamera.api import Range
 
 FRAME_DURATION = "FrameDurationLimits"  # is the stream's frame rate, which has a setting of its own
-AUTOMATIC_AT_ZERO = frozenset({"ExposureTime", "AnalogueGain"})  # picamera2's own meaning of 0
+# What hands them back to the camera: of the first two that is picamera2's own meaning of 0, of the
+# gains libcamera's. It stands as their default, so that taking a setting back does that.
+AUTOMATIC: dict[str, Any] = {"AnalogueGain": 0.0, "ColourGains": [0.0, 0.0], "ExposureTime": 0}
+AUTOMATIC_AT_ZERO = frozenset({"AnalogueGain", "ExposureTime"})
 # libcamera gives ranges for one number of these; how many there must be (control_ids_core.yaml).
 LENGTHS = {"ColourGains": 2, "ColourCorrectionMatrix": 9, "FrameDurationLimits": 2}
 RECTANGLE = 4
 RECTANGLE_LISTS = frozenset({"AfWindows", "ScalerCrops"})  # their ranges are of one rectangle
 MAX_LIST = 64  # numbers in a list; against a request that is all digits
-# What rpicam-vid and other programs for this camera call them; libcamera's names go in any case.
+# What rpicam-vid and other programs for this camera call them; libcamera's names go in any case
+# and with any dashes.
 ALIASES = {
     "awb": "AwbMode",
     "awbgains": "ColourGains",
@@ -83,9 +87,9 @@ class Controls:
             }
         return {
             "type": kind,
-            "min": _plain(least),
+            "min": 0 if name in AUTOMATIC_AT_ZERO else _plain(least),
             "max": _plain(most),
-            "default": _plain(default),
+            "default": AUTOMATIC.get(name, _plain(default)),
             "value": _plain(value),
         }
 
@@ -106,7 +110,8 @@ class Controls:
 
     def _name(self, given: str) -> str:
         """Raises: ChangeRefused that names what there is."""
-        wanted = ALIASES.get(given.lower(), given).lower()
+        typed = given.lower().replace("_", "").replace("-", "")
+        wanted = ALIASES.get(typed, typed).lower()
         for name in self._ranges:
             if name.lower() == wanted:
                 return name

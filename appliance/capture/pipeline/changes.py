@@ -78,8 +78,13 @@ def _flag(key: str, value: Any) -> bool:
 
 
 def _controls(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(
-        isinstance(each, bool | int | float | str) for each in value.values()
-    ):
+    if not isinstance(value, dict) or not all(map(_is_setting, value.values())):
         raise ChangeRefused("controls: give an object of names and numbers, words or true/false")
     return value
+
+
+def _is_setting(value: Any) -> bool:
+    """Some of libcamera's are lists of numbers."""
+    if isinstance(value, list):
+        return all(isinstance(each, int | float) for each in value)
+    return isinstance(value, bool | int | float | str)
