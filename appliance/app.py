@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from appliance import __version__
@@ -76,12 +76,15 @@ class App:
         gc.freeze()  # what start-up made stays: the collector need not walk it again
         self.notifier.ready()
 
+    def _addresses(self) -> list[tuple[str, str]]:
+        """(scheme, address) of all that is listened on."""
+        plain = [("http", address) for address in self.http.addresses]
+        return plain + [("https", address) for address in self.http.tls_addresses]
+
     def _urls(self) -> list[str]:
         """What to open in a browser; an address of all interfaces is shown by names that work."""
-        plain = [("http", address) for address in self.http.addresses]
-        encrypted = [("https", address) for address in self.http.tls_addresses]
         urls = []
-        for scheme, address in plain + encrypted:
+        for scheme, address in self._addresses():
             host, _, port = address.rpartition(":")
             if host in ANY_HOSTS:
                 urls.append(f"{scheme}://localhost:{port}/")
@@ -92,25 +95,13 @@ class App:
 
     def _publish_local_key(self) -> None:
         """Lets `porthole camera` on this machine reach us; without it, a key is asked for."""
-        local_key, url = self.context.access.local_key, self._loopback_url()
+        local_key, url = self.context.access.local_key, loopback_url(self._addresses())
         if local_key is None or url is None:
             return
         try:
             local_key.publish(url)
         except OSError as error:
             log.warning("commands on this machine need a key: %s", error)
-
-    def _loopback_url(self) -> str | None:
-        """By which this machine reaches us from a loopback address."""
-        plain = [("http", address) for address in self.http.addresses]
-        encrypted = [("https", address) for address in self.http.tls_addresses]
-        for scheme, address in plain + encrypted:
-            host, _, port = address.rpartition(":")
-            if host in ANY_HOSTS:
-                return f"{scheme}://localhost:{port}"
-            if is_loopback(host.strip("[]")):
-                return f"{scheme}://{address}"
-        return None
 
     async def run(self) -> None:
         await self._stopping.wait()
@@ -178,6 +169,17 @@ class App:
             log.warning("reloaded, but these wait for a restart: %s", ", ".join(waiting))
         else:
             log.info("reloaded")
+
+
+def loopback_url(addresses: Iterable[tuple[str, str]]) -> str | None:
+    """By which this machine reaches one of these (scheme, address) over loopback."""
+    for scheme, address in addresses:
+        host, _, port = address.rpartition(":")
+        if host in ANY_HOSTS:
+            return f"{scheme}://localhost:{port}"
+        if is_loopback(host.strip("[]")):
+            return f"{scheme}://{address}"
+    return None
 
 
 async def run(config: Config, access: Access, load: Callable[[], Config]) -> None:

@@ -16,7 +16,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from appliance_process import ROOT, SMALL_PATTERN, appliance_process
+
+from appliance.app import loopback_url
 
 FOREIGN = re.compile(r"libav|libx264|/av/|numpy|picamera2|libcamera")
 
@@ -166,3 +169,21 @@ def test_service_manager_is_told_of_everything_that_matters_to_it(tmp_path: Path
             wait("READY=1")
             os.kill(device.pid, signal.SIGTERM)
             wait("STOPPING=1")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "url"),
+    [
+        ([("http", "127.0.0.1:8080")], "http://127.0.0.1:8080"),
+        ([("http", "[::1]:8080")], "http://[::1]:8080"),
+        ([("http", "[::]:8080")], "http://localhost:8080"),
+        ([("http", "0.0.0.0:8080")], "http://localhost:8080"),
+        ([("http", "192.168.1.5:8080"), ("https", "[::]:8443")], "https://localhost:8443"),
+        ([("http", "192.168.1.5:8080")], None),
+        ([], None),
+    ],
+)
+def test_loopback_url_is_one_that_this_machine_reaches_over_loopback(
+    addresses: list[tuple[str, str]], url: str | None
+) -> None:
+    assert loopback_url(addresses) == url
