@@ -1,8 +1,8 @@
 """`picamera2:0`, `picamera2:<libcamera's identifier>` — a Raspberry Pi's camera, with our sound.
 
 H.264 comes from picamera2's encoder where the board has one of hardware (up to the Pi 4). A Pi 5
-has none; there our own libx264 takes the pictures (docs/decisions/0005), unless `encoder = "camera"`
-asks for picamera2's own, which is libx264 as well.
+has none; there our own libx264 takes the pictures (docs/decisions/0005), unless
+`encoder = "camera"` asks for picamera2's own, which is libx264 as well.
 
 Theory of operation: picamera2's threads deliver into a bounded queue (picamera/handover.py); this
 thread takes from it, obeys, and does what may block in a driver with a deadline (picamera/
