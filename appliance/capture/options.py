@@ -62,6 +62,8 @@ class Options:
     audio: "none" for no sound at all, "auto", or an ALSA device.
     rotation: degrees clockwise by which the picture must be turned to stand upright.
     rotate: how 90 and 270 are done: "flag" tells viewers to turn it, "picture" turns the pixels.
+    fps: at which the camera is opened, the most there can be; pace: how many of these pictures a
+    second are taken in the beginning, 0 for all.
     threads: of the software encoder; 0 lets it choose. adapt: step down when it is too slow.
     controls: of the device, by its own names.
     slate_text: for `slate:` only.
@@ -72,6 +74,7 @@ class Options:
     width: int = 1280
     height: int = 720
     fps: int = 30
+    pace: int = 0
     bitrate_bps: int = 2_000_000
     keyframe_us: int = 2_000_000
     encoder: str = "auto"
@@ -116,6 +119,7 @@ class Options:
         _check_choice("rotate", self.rotate, ROTATES)
         _check_choice("overlay position", self.overlay.position, POSITIONS)
         _check_range("fps", self.fps, 1, MAX_FPS)
+        _check_range("pace", self.pace, 0, self.fps)
         _check_range("threads", self.threads, 0, 16)
         _check_range("audio_channels", self.audio_channels, 1, 2)
         if not 10_000 <= self.bitrate_bps <= 200_000_000:

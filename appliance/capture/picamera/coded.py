@@ -42,7 +42,7 @@ class CodedMill:
         self._small: Stream | None = None
         self._lines: dict[str, EncodedLine] = {}
         self._rotation_deg = 0 if options.rotation == 180 else options.rotation
-        self._fps = options.fps
+        self._fps = options.pace or options.fps
         self._bitrate_bps = options.bitrate_bps
         self._keyframe_us = options.keyframe_us
         self._text = options.overlay.text

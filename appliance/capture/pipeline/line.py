@@ -61,7 +61,7 @@ class Pipeline:
         self._options = options
         self._sink = sink
         self._commands = commands
-        self._fps = options.fps
+        self._fps = min(options.pace, options.fps) or options.fps
         self._words = Words.of(options.overlay, options.device)
         self._shaper = Shaper(options, turned_deg=turned_deg)
         self._encoding = Encoding(_coding(options, board, self._shaper.rotation_deg), self._words)
@@ -71,9 +71,9 @@ class Pipeline:
                 options.sub, options, self._words, self._shaper.rotation_deg
             )
         self._board = board
-        self._governor = Governor(options.fps, enabled=options.adapt)
+        self._governor = Governor(self._fps, enabled=options.adapt)
         self._why = ""
-        self._pace = Pace(options.fps)
+        self._pace = Pace(self._fps)
         self._meter = RateMeter()
         self._tracks = TrackTable(sink, awaits_audio=awaits_audio)
         self._desk = StillDesk(sink)
@@ -268,7 +268,8 @@ class Pipeline:
 
 
 def _coding(options: Options, board: Board, rotation_deg: int) -> Coding:
+    pace = min(options.pace, options.fps) or options.fps
     return Coding(
-        VIDEO_ID, options.encoder, Fraction(options.fps), options.fps, options.bitrate_bps,
+        VIDEO_ID, options.encoder, Fraction(options.fps), pace, options.bitrate_bps,
         options.keyframe_us, options.threads or board.max_threads, board.preset, rotation_deg,
     )  # fmt: skip

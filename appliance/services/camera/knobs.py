@@ -196,7 +196,9 @@ def worker_options(
         "device": device_name,
         "width": video.width,
         "height": video.height,
-        "fps": values["fps"],
+        # As fast as it may ever be told to be: a worker can take fewer pictures, not more.
+        "fps": max(video.fps, values["fps"], *(preset.fps for preset in settings.preset)),
+        "pace": values["fps"],
         "bitrate_bps": values["bitrate"],
         "keyframe_us": values["keyframe"],
         "encoder": video.encoder,

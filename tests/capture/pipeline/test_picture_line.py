@@ -13,7 +13,7 @@ from worker_fixture import decode_video, luma
 from appliance.capture.board import Board, Profile
 from appliance.capture.fault import ChangeRefused, SourceFault
 from appliance.capture.options import MaskOptions, OverlayOptions, SubOptions
-from appliance.capture.pipeline import console, encoding, line
+from appliance.capture.pipeline import console, encoding, line, stills
 from appliance.media.aac import AacConfig
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
@@ -149,6 +149,17 @@ def test_change_of_fps_thins_pictures_on_one_timeline() -> None:
     assert len(rig.sink.tracks) == 1
     assert rig.sink.dropped == 0  # left out on purpose is not lost
     assert len(decode_video(rig.sink.main)) == len(rig.sink.main)
+
+
+def test_pace_of_the_options_is_where_the_rate_begins_and_not_where_it_ends() -> None:
+    rig = Rig(pace=10)
+    rig.feed(60)
+    assert len(rig.sink.main) == pytest.approx(20, abs=2)
+    assert rig.change(fps=30) == ""
+    rig.feed(30)
+    assert len(rig.sink.main) == pytest.approx(50, abs=2)
+    assert rig.sink.states[-1]["fps"] == 30
+    assert len(rig.sink.tracks) == 1
 
 
 def test_change_of_keyframe_interval_moves_the_keyframes() -> None:
@@ -365,6 +376,20 @@ def test_still_nobody_gives_a_picture_for_is_refused(monkeypatch: pytest.MonkeyP
         rig.pipeline.obey()
     (picture,) = rig.sink.pictures
     assert "gave no picture for 3 s" in picture.error
+
+
+def test_still_is_of_memory_of_its_own_where_the_source_draws_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The thread may begin when the next picture has been drawn already."""
+    views: list[stills.View] = []
+    monkeypatch.setattr(stills.StillDesk, "offer", lambda desk, make: views.append(make()))
+    rig = Rig()
+    frame = grey(256, 144)
+    rig.ask()
+    rig.feed(1, frame, keep=True)
+    frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+    assert pixels(views[0].frame)[5][5] == 120
 
 
 def test_stills_asked_for_faster_than_pictures_come_are_bounded() -> None:
