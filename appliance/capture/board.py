@@ -34,7 +34,7 @@ class Profile:
         return f"{self.width}x{self.height} at {self.fps} pictures/s"
 
 
-# By the beginning of /proc/device-tree/model; the first that fits. A core is left to the server.
+# By the beginning of the device tree's model; the first that fits. A core is left to the server.
 PROFILES: tuple[tuple[tuple[str, ...], Profile], ...] = (
     (("Raspberry Pi 5", "Raspberry Pi Compute Module 5"), Profile(1920, 1080, 30, 4, "superfast")),
     (("Raspberry Pi 4", "Raspberry Pi Compute Module 4"), Profile(1280, 720, 30, 3, "superfast")),
@@ -66,7 +66,8 @@ class Board:
 
 def read_board(root: Path = Path("/")) -> Board:
     try:
-        text = (root / "proc/device-tree/model").read_bytes()[:200]
+        # Not /proc/device-tree, a link to this: the service sees only processes in /proc.
+        text = (root / "sys/firmware/devicetree/base/model").read_bytes()[:200]
     except OSError:
         text = b""
     name = text.rstrip(b"\0").decode("utf-8", "replace").strip()

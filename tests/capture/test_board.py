@@ -12,7 +12,7 @@ from appliance.capture.encoders.governor import Step
 
 
 def board(folder: Path, model: str) -> Board:
-    path = folder / "proc/device-tree"
+    path = folder / "sys/firmware/devicetree/base"
     path.mkdir(parents=True)
     (path / "model").write_bytes(model.encode() + b"\0")
     return read_board(folder)
