@@ -143,7 +143,7 @@ def _configured_url(config: Config) -> str:
 def _advice(error: DeviceError, device: Device) -> str:
     """What somebody can do, if that is not in the sentence already."""
     match error.status:
-        case 0:
+        case 0 if isinstance(error.__cause__, ConnectionError | TimeoutError):
             return "is the device running (systemctl status porthole)? another one: --url"
         case 401 if not device.key:
             return (

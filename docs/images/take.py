@@ -37,8 +37,10 @@ PLAYING = (
 )
 
 
-def take(browser: Chromium, device: ApplianceProcess, path: str, name: str, *, dark: bool) -> None:
-    browser.emulate(1280, 740, dark=dark)
+def take(
+    browser: Chromium, device: ApplianceProcess, path: str, name: str, *, height: int, dark: bool
+) -> None:
+    browser.emulate(1280, height, dark=dark)
     browser.open(f"http://front-door.local:{device.port}/{path}")
     browser.wait(PLAYING, 60)
     browser.run("document.querySelectorAll('.card .actions button').forEach((b) => b.click())")
@@ -54,8 +56,8 @@ def main() -> None:
         appliance_process(Path(folder), config=CONFIG) as device,
         chromium() as browser,
     ):
-        take(browser, device, "live/camera", "player.png", dark=True)
-        take(browser, device, "", "device.png", dark=False)
+        take(browser, device, "live/camera", "player.png", height=830, dark=True)
+        take(browser, device, "", "device.png", height=740, dark=False)
 
 
 if __name__ == "__main__":
