@@ -59,6 +59,13 @@ def open_encoder(
     return encoder
 
 
+def reason_for(wish: str, name: str) -> str:
+    """Why it is this encoder, as a clause for a person."""
+    if wish == name:
+        return f"{name} because it is set so"
+    return f"{name}, as this machine has no hardware encoder that works" if name != CODEC else name
+
+
 def open_software(track_id: int, settings: EncoderSettings) -> H264Encoder:
     return H264Encoder(
         track_id,

@@ -88,7 +88,9 @@ class Governor:
     def set_fps(self, fps: int) -> None:
         """Another rate is wanted: the ladder is built anew, and begun where its load was."""
         step = self.step
-        start = self._start if self._start and self._start.fps < fps else None
+        start = self._start and Step(min(self._start.fps, fps), self._start.scale)
+        if start == Step(fps, Fraction(1)):
+            start = None
         self._ladder = make_ladder(fps, start)
         self.position = next(
             (n for n, s in enumerate(self._ladder) if s.fps <= step.fps and s.scale <= step.scale),

@@ -102,7 +102,11 @@ class Console:
         return before
 
     def _tell(self, now_us: int) -> None:
-        document = self._device | self._figures(now_us)
+        figures = self._figures(now_us)
+        document = self._device | figures
+        reasons = [part["why"] for part in (self._device, figures) if part.get("why")]
+        if reasons:
+            document["why"] = "; ".join(reasons)
         if self._controls is not None:
             document["controls"] = self._controls.describe()
         if document != self._told or now_us - self._told_us >= RETELL_US:

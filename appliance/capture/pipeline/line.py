@@ -17,6 +17,7 @@ import av
 from appliance.capture.board import Board, read_board
 from appliance.capture.clock import WallClock, monotonic_us
 from appliance.capture.commands import Commands
+from appliance.capture.encoders.choosing import reason_for
 from appliance.capture.encoders.governor import Governor, Move
 from appliance.capture.fault import ChangeRefused
 from appliance.capture.options import Options
@@ -72,7 +73,7 @@ class Pipeline:
             )
         self._board = board
         self._governor = Governor(self._fps, enabled=options.adapt)
-        self._why = ""
+        self._encoder_name = ""
         self._pace = Pace(self._fps)
         self._meter = RateMeter()
         self._tracks = TrackTable(sink, awaits_audio=awaits_audio)
@@ -124,9 +125,9 @@ class Pipeline:
     def _encode(self, shaped: Shaped, second: Shaped | None, time_us: int, *, key: bool) -> None:
         unix_us = self._clock.unix_us(time_us)
         was_open = self._encoding.encoder is not None
-        self._tracks.write(self._encoding.encode(shaped, time_us, unix_us, key=key))
-        if not was_open:
-            self._begin(shaped.frame)
+        units = self._encoding.encode(shaped, time_us, unix_us, key=key)
+        if was_open or not self._begin(shaped.frame):
+            self._tracks.write(units)
         if second is not None and self._second is not None:
             self._tracks.write(self._second.encode(second, time_us, unix_us, key=key))
 
@@ -146,24 +147,27 @@ class Pipeline:
 
     # -- keeping up ----------------------------------------------------------------------------
 
-    def _begin(self, frame: av.VideoFrame) -> None:
-        """An encoder was opened: on a board known to be too slow for it, begin lower."""
+    def _begin(self, frame: av.VideoFrame) -> bool:
+        """An encoder was opened: on a board known to be too slow for it, begin lower.
+
+        True if what it made is not for viewers, as it goes on in another size.
+        """
         self._console.changed()
         encoder = self._encoding.encoder
+        if encoder is None or encoder.name == self._encoder_name:
+            return False
+        self._encoder_name = encoder.name
         profile = self._board.profile
-        if encoder is None or self._why:
-            return
-        self._why = (
-            f"{encoder.name}, {encoder.threads} threads" if encoder.threads else encoder.name
-        )
         if encoder.name != "libx264" or profile is None or not self._options.adapt:
-            return
+            return False
         step = profile.step_for(frame.width, frame.height, self._fps)
-        if step is not None:
-            self._governor = Governor(self._fps, start=step)
-            reason = f"a {self._board.name} encodes {profile} in software"
-            self._governor.reason = reason
-            self._follow(Move(step, reason))
+        if step is None:
+            return False
+        reason = f"a {self._board.name} encodes {profile} in software"
+        self._governor = Governor(self._fps, start=step)
+        self._governor.reason = reason
+        self._follow(Move(step, reason))
+        return True
 
     def _follow(self, move: Move) -> None:
         step, governor = move.step, self._governor
@@ -261,6 +265,7 @@ class Pipeline:
             figures |= {
                 "encoder": encoder.name, "threads": encoder.threads,
                 "width": width, "height": height,
+                "why": reason_for(self._options.encoder, encoder.name),
             }  # fmt: skip
         if self._second is not None:
             figures["sub"] = self._second.figures()

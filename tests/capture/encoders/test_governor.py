@@ -159,3 +159,11 @@ def test_governor_of_another_rate_keeps_the_load_it_had() -> None:
     assert governor.last_position == len(make_ladder(25)) - 1
     governor.set_fps(5)
     assert governor.step.fps == 5
+
+
+def test_governor_of_a_known_board_keeps_its_size_at_a_lower_rate() -> None:
+    governor = Governor(30, start=Step(15, Fraction(2, 3)))
+    governor.set_fps(10)
+    assert governor.step == Step(10, Fraction(2, 3))
+    governor.set_fps(30)
+    assert governor.step == Step(10, Fraction(2, 3))  # and climbs from there as it can

@@ -231,11 +231,14 @@ class Knob:
 
 def test_change_of_controls_reaches_the_device_and_the_state() -> None:
     rig, knob = Rig(), Knob()
-    rig.pipeline.set_device({"device": "front", "driver": "knob"}, knob)
+    rig.pipeline.set_device({"device": "front", "driver": "knob", "why": "the only one"}, knob)
+    rig.feed(1)
     assert rig.change(controls={"gain": 7}) == ""
     assert knob.value == 7
     assert rig.sink.states[-1]["controls"]["gain"]["value"] == 7
     assert rig.sink.states[-1]["driver"] == "knob"
+    why = rig.sink.states[-1]["why"]
+    assert why == "the only one; libx264, as this machine has no hardware encoder that works"
     assert rig.change(controls={"gain": 70}, text="hi") == "gain: give 0 to 10"
     assert rig.sink.states[-1]["overlay"]["text"] == ""
 
@@ -571,6 +574,8 @@ def test_pipeline_on_a_small_board_begins_at_its_profile(caplog: pytest.LogCaptu
     rig.feed(30)
     config: Any = rig.sink.main[-1].track.config
     assert (config.width_px, config.height_px) == (128, 72)
+    assert len(rig.sink.tracks) == 1  # viewers do not see it begin larger
+    assert rig.sink.main[0].key
     assert rig.change(text="x") == ""
     state = rig.sink.states[-1]
     assert (state["width"], state["fps"], state["threads"]) == (128, 15, 2)
