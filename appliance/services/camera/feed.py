@@ -44,7 +44,7 @@ MAX_MIND_S = 1.0
 class Feed:
     """`run` until cancelled. The streams and their viewers stay while workers come and go.
 
-    session: the worker's, while there is one. fault: why there is no media, as far as it is known.
+    session: the worker's, while there is one.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Feed:
         self.sub_stream = None if sub is None else context.hub.declare(sub.name)
         self.knobs = Knobs(settings)
         self.session: WorkerSession | None = None
-        self.fault: str | None = None
+        self._fault: str | None = None
         self.last_fault: str | None = None  # though it may have healed
         self.last_state: dict[str, Any] = {}
         self.changed = Signal()  # switched on or off, hours began or ended, a worker came or went
@@ -114,6 +114,13 @@ class Feed:
         """Whether its sensor may run at all."""
         return self.enabled and self.is_open
 
+    @property
+    def fault(self) -> str | None:
+        """Why there is no media, as far as that is known; None once there is again."""
+        if self.session is not None and self.session.first_unit_us is not None:
+            self._fault = None
+        return self._fault
+
     def switch(self, on: bool) -> None:
         if on is self.enabled:
             return
@@ -139,8 +146,6 @@ class Feed:
     def _absence(self) -> Absence:
         if not self.is_on:
             return Absence("camera off", at_once=True)
-        if self.session is not None and self.session.first_unit_us is not None:
-            self.fault = None
         if self.fault is not None:
             return Absence(f"camera lost, retrying: {self.fault.partition(' (')[0]}")
         return Absence("camera lost, retrying" if self.stream.has_run else "camera starting")
@@ -222,6 +227,7 @@ class Feed:
                 session.received.total_bytes,
             )
             sessions.close(session)
+        self._fault = None
         self.recovery.hope()
         return 0.0
 
@@ -276,8 +282,8 @@ class Feed:
         )
         if worker.first_unit_us is not None:
             self._told = ""
-        self.fault = self.last_fault = str(fault)[:200]
-        level, detail = self._tell(self.fault, now_us)
+        self._fault = self.last_fault = str(fault)[:200]
+        level, detail = self._tell(self._fault, now_us)
         # Told here and not by `faults`, which tells one of a kind a second: each camera counts.
         self._context.faults.counts["camera", fault.reason] += 1
         session.log.log(level, "%s: %s; trying again in %.1f s", fault.reason, detail, delay_s)

@@ -133,6 +133,11 @@ class Ladder:
         return self.newest_us + self.slack_us + self._steps[taken][0]
 
     @property
+    def is_silent(self) -> bool:
+        """Whether steps were taken for want of pictures that have not come yet."""
+        return bool(self._picture_taken)
+
+    @property
     def is_climbing(self) -> bool:
         return bool(self._picture_taken or self._key_taken)
 

@@ -75,10 +75,10 @@ class Led:
 
 
 class SysfsLight:
-    """root: of /sys/class/leds."""
+    """root: where the lights are, if not in SYSFS."""
 
-    def __init__(self, name: str, root: Path = SYSFS) -> None:
-        self._folder = root / name
+    def __init__(self, name: str, root: Path | None = None) -> None:
+        self._folder = (root or SYSFS) / name
 
     def set(self, on: bool) -> None:
         with contextlib.suppress(OSError):  # without a trigger there is nothing to switch off

@@ -1,8 +1,9 @@
 """One stream of the hub as one worker feeds it: its tracks, its lease, its stamps, its ladder.
 
 Theory of operation: the lease is taken with the first unit that a viewer can join at, so that a
-slate can be shown until then; it is given back when the slate is to be shown again. A source that
-makes no keyframes is published as it comes after `KEYLESS_US`. Stamps must be near the clock; a
+slate can be shown until then; it is given back when the slate is to be shown again, and when
+pictures are back after a silence that was worth a step. A source that makes no keyframes is
+published as it comes after `KEYLESS_US`. Stamps must be near the clock; a
 gap in them that is longer than any stall is time in which we ourselves were stopped, and what
 follows gets a lease of its own, so that stamps stay those of the clock and are not moved together.
 """
@@ -153,9 +154,12 @@ class Output:
         self.ladder.key_interval_us = self.key_interval_us
         self._slow_us = _three_pictures_us(unit.track)
         self.ladder.slack_us = max(0, self._slow_us - self._bounds.keyframe_us)
+        was_silent = self.ladder.is_silent
         news = self.ladder.see(now_us, key=unit.key)
         if news:
             self._on_news(news)
+        if was_silent and self.key_interval_us is not None:
+            self.pause()  # a key has been asked for: the gap becomes a seam there
 
     def _is_sound_alone(self, unit: AccessUnit, now_us: int) -> bool:
         if unit.track.kind is Kind.VIDEO or not self._has_video or self.ladder is None:

@@ -20,7 +20,8 @@ from appliance.services.camera.stderr import BURST_LINES, ErrorLog
 async def fault_of(device: Camera, reason: str) -> None:
     await device.wait(lambda: device.restarts(reason))
     assert device.context.faults.counts["camera", reason] >= 1
-    assert device.stream.publisher is None or device.stream.publisher.origin != "camera#1"
+    publisher = device.stream.publisher
+    assert publisher is None or publisher.origin != "camera#1"
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ async def test_camera_worker_that_dies_is_replaced_and_viewers_stay(number: sign
         (pid,) = device.workers
         killed_s = time.monotonic()
         os.kill(pid, number)
-        await device.wait(lambda: stream.publisher is None)
-        await device.wait(lambda: stream.publisher is not None)
+        await device.wait(lambda: not stream.is_live)
+        await device.wait(lambda: stream.is_live)
         after = (await device.wait_units(5))[0]
         assert time.monotonic() - killed_s < 15
         assert device.stream is stream
@@ -81,9 +81,9 @@ async def test_camera_worker_that_stands_still_is_killed() -> None:
         (pid,) = device.workers
         os.kill(pid, signal.SIGSTOP)
         stopped_s = time.monotonic()
-        await device.wait(lambda: device.stream.publisher is None)
+        await device.wait(lambda: not device.stream.is_live)
         assert 0.9 < time.monotonic() - stopped_s < 15
-        await device.wait(lambda: device.stream.publisher is not None)
+        await device.wait(lambda: device.stream.is_live)
         await device.wait_units(5)
         assert pid not in device.workers
         assert device.restarts("stalled") == 1
@@ -96,8 +96,8 @@ async def test_camera_worker_that_sends_nonsense_is_killed() -> None:
         output = os.open(f"/proc/{pid}/fd/{output_descriptor(pid)}", os.O_WRONLY)
         os.write(output, b"GET / HTTP/1.1\r\n\r\n" * 100)
         os.close(output)
-        await device.wait(lambda: device.stream.publisher is None)
-        await device.wait(lambda: device.stream.publisher is not None)
+        await device.wait(lambda: not device.stream.is_live)
+        await device.wait(lambda: device.stream.is_live)
         await device.wait_units(5)
         assert device.restarts("garbage") == 1
         assert device.context.faults.counts["camera", "garbage"] == 1
@@ -124,7 +124,8 @@ def is_there(pid: int) -> bool:
 
 
 async def test_camera_three_deaths_in_a_row_keep_the_timeline_growing() -> None:
-    async with camera(stream_settings(audio=AudioSettings(device="none"))) as device:
+    settings = stream_settings(audio=AudioSettings(device="none"), slate=False)
+    async with camera(settings) as device:
         for _ in range(3):
             await device.wait_units(3)
             (pid,) = device.workers
@@ -157,10 +158,10 @@ async def test_camera_on_demand_runs_only_while_somebody_watches() -> None:
         for _ in range(2):
             with device.stream.demand.viewer():
                 await device.stream.wait_tracks()
-                await device.wait(lambda: device.stream.publisher is not None)
+                await device.wait(lambda: device.stream.is_live)
                 await device.wait_units(3)
                 assert len(device.workers) == 1
-            await device.wait(lambda: device.stream.publisher is None and not device.workers)
+            await device.wait(lambda: not device.stream.is_live and not device.workers)
         assert device.restarts("died") == 0
         assert not device.context.faults.counts
         assert device.context.sessions.totals["camera-publish"] == 2
@@ -189,9 +190,9 @@ async def test_camera_missing_file_is_told_once_and_found_when_it_comes(
         assert f"{path} does not exist: put the file there" in told[0].getMessage()
         assert "camera#1 live/camera" in told[0].getMessage()
         assert sum("worker starts" in record.getMessage() for record in caplog.records) == 1
-        assert device.stream.publisher is None
+        assert not device.stream.is_live
         make_clip(tmp_path, "made.mp4").rename(path)
-        await device.stream.wait_tracks()
+        await device.wait(lambda: device.stream.is_live)
 
 
 async def test_camera_source_in_the_log_and_on_the_command_line_tells_no_secret(
@@ -229,7 +230,7 @@ async def test_camera_gives_way_to_a_takeover_and_comes_back() -> None:
             await device.wait(lambda: not device.workers)
             assert device.stream.publisher is publisher
             assert device.restarts("taken-over") == 1
-        await device.wait(lambda: device.stream.publisher is not None)
+        await device.wait(lambda: device.stream.is_live)
         await device.wait_units(2)
 
 
@@ -252,8 +253,8 @@ async def test_camera_kicked_session_is_replaced() -> None:
         (session,) = device.context.sessions.active.values()
         assert session.kick is not None
         session.kick()
-        await device.wait(lambda: device.stream.publisher is None)
-        await device.wait(lambda: device.stream.publisher is not None)
+        await device.wait(lambda: not device.stream.is_live)
+        await device.wait(lambda: device.stream.is_live)
         assert device.restarts("kicked") == 1
 
 
