@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ from appliance.hub.access import Access
 from appliance.hub.hub import Hub
 from appliance.hub.sessions import Sessions
 from appliance.hub.stats import Counters, Faults
-from appliance.net.address import is_loopback
+from appliance.net.address import ANY_HOSTS, is_loopback, reachable_urls
 from appliance.net.http import HttpServer, Router
 from appliance.net.supervisor import Supervisor
 from appliance.net.systemd import Notifier
@@ -27,7 +26,6 @@ from appliance.services.contract import Context, Service
 
 log = logging.getLogger(__name__)
 
-ANY_HOSTS = frozenset({"[::]", "0.0.0.0"})  # noqa: S104 - how a listener calls all addresses
 SWEEP_S = 1.0
 STOP_DEADLINE_S = 8.0  # systemd kills after TimeoutStopSec=10
 
@@ -82,15 +80,10 @@ class App:
         return plain + [("https", address) for address in self.http.tls_addresses]
 
     def _urls(self) -> list[str]:
-        """What to open in a browser; an address of all interfaces is shown by names that work."""
+        """What to open in a browser."""
         urls = []
         for scheme, address in self._addresses():
-            host, _, port = address.rpartition(":")
-            if host in ANY_HOSTS:
-                urls.append(f"{scheme}://localhost:{port}/")
-                urls.append(f"{scheme}://{socket.gethostname()}:{port}/")
-            else:
-                urls.append(f"{scheme}://{address}/")
+            urls += reachable_urls(scheme, address)
         return urls
 
     def _publish_local_key(self) -> None:

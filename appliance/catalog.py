@@ -22,12 +22,15 @@ class Entry:
 
 
 CATALOG = (
+    # first, so that its taken port is known before a camera is opened
+    Entry("rtmp", "appliance.services.rtmp"),
     Entry(
         "camera",
         "appliance.services.camera",
         schemes=("pattern", "v4l2", "picamera2", "camera", "file", "av"),
     ),
     Entry("hls", "appliance.services.hls"),
+    Entry("live", "appliance.services.httpflv"),
     Entry("pictures", "appliance.services.pictures"),
     Entry("web", "appliance.services.web"),
     Entry("api", "appliance.services.api"),

@@ -59,6 +59,7 @@ class ApplianceProcess:
         command = [sys.executable, "-m", "appliance", "run", "-c", str(file)]
         for pair in (
             f'http.listen=["127.0.0.1:{port}"]',
+            'rtmp.listen=["127.0.0.1:0"]',
             f'device.state="{folder / "state"}"',
             *overrides,
         ):

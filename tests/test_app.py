@@ -90,7 +90,11 @@ def test_taken_port_is_told_in_a_sentence_with_its_exit_code(tmp_path: Path) -> 
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         command = [sys.executable, "-m", "appliance", "run"]
-        for pair in (f"http.listen=127.0.0.1:{port}", f"device.state={tmp_path}"):
+        for pair in (
+            f"http.listen=127.0.0.1:{port}",
+            "rtmp.listen=127.0.0.1:0",
+            f"device.state={tmp_path}",
+        ):
             command += ["--set", pair]
         result = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from appliance.errors import ConfigError
 
+ANY_HOSTS = frozenset({"[::]", "0.0.0.0"})  # noqa: S104 - how a listener calls all addresses
 BACKLOG = 512  # a crowd reconnecting at once after a power cut
 
 IpAddress = IPv4Address | IPv6Address
@@ -40,6 +41,14 @@ def peer_address(host: str) -> str:
 
 def is_loopback(host: str) -> bool:
     return host == "::1" or host.startswith("127.")
+
+
+def reachable_urls(scheme: str, address: str) -> list[str]:
+    """For people; a listener on all interfaces is told by names that work."""
+    host, _, port = address.rpartition(":")
+    if host not in ANY_HOSTS:
+        return [f"{scheme}://{address}/"]
+    return [f"{scheme}://localhost:{port}/", f"{scheme}://{socket.gethostname()}:{port}/"]
 
 
 def listen_tcp(text: str) -> list[socket.socket]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Generic
 
-from appliance.errors import ApplianceError, PeerError
+from appliance.errors import ApplianceError, ConfigError, PeerError
 from appliance.net.accept import Acceptor, Caps, Doorkeeper
 from appliance.net.address import format_address, listen_tcp
 from appliance.net.internal_faults import InternalFaults
@@ -15,10 +16,15 @@ from appliance.net.supervisor import OnFault
 from appliance.net.tcp import ByteCore, Event, TcpConnection, TcpLimits
 from appliance.net.tls import ServerTls
 
+log = logging.getLogger(__name__)
+
+TLS_CHECK_S = 1.0  # how often the certificate's files are looked at, while somebody connects
+
 
 class TcpServer(Generic[Event]):
     """proto: in fault counts. make_core: a fresh core per connection. serve: one session; it may
-    raise whatever happens to it, and its connection is closed afterwards.
+    raise whatever happens to it, and its connection is closed afterwards. tls: followed to newer
+    files, for those who connect from then on.
     """
 
     def __init__(
@@ -38,6 +44,7 @@ class TcpServer(Generic[Event]):
         self._on_fault = on_fault
         self._limits = limits or TcpLimits()
         self._tls = tls
+        self._tls_checked_s = 0.0
         self._door = Doorkeeper(caps or Caps())
         self._acceptor: Acceptor | None = None
         self._sessions: set[asyncio.Task[None]] = set()  # no more than caps.total
@@ -74,7 +81,19 @@ class TcpServer(Generic[Event]):
             await asyncio.wait(self._sessions, timeout=self._limits.stall_s)
         self.addresses = ()
 
+    def _refresh_tls(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._tls is None or now_s - self._tls_checked_s < TLS_CHECK_S:
+            return
+        self._tls_checked_s = now_s
+        try:
+            if self._tls.refresh():
+                log.info("%s: the certificate has been read again", self._proto)
+        except ConfigError as error:
+            self._on_fault(self._proto, "certificate unusable", str(error))
+
     def _on_accept(self, sock: socket.socket, ip: str) -> None:
+        self._refresh_tls()
         connection = TcpConnection(
             self._make_core(), self._limits, peer_ip=ip, is_tls=self._tls is not None
         )

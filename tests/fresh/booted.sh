@@ -13,7 +13,7 @@ print(u.urlopen(u.Request(sys.argv[1], headers={"Authorization": "Bearer " + sys
         "$base$1" "${2-}"
 }
 
-until journalctl -b -u porthole | grep -q 'listening on'; do sleep 0.2; done
+until journalctl -b -u porthole | grep -q 'listening on http'; do sleep 0.2; done
 python3 /root/watch.py $base
 health=$(get healthz)
 echo "$health"

@@ -204,7 +204,7 @@ def test_player_page_asks_for_the_key_and_plays_with_it(browser: Chromium, tmp_p
         assert key not in browser.run(
             "return location.href + document.cookie + JSON.stringify(localStorage)"
         )
-        after = device.log[device.log.index("listening on") :]
+        after = device.log[device.log.index("listening on http") :]
         assert key not in after and "key=" not in after
 
 

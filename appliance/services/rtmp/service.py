@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from appliance.errors import ConfigError
 from appliance.net.accept import Caps
+from appliance.net.address import reachable_urls
 from appliance.net.fanout import FanOutSettings
 from appliance.net.fanout_pool import FanOutPool
 from appliance.net.tcp import TcpConnection, TcpLimits
@@ -15,6 +18,8 @@ from appliance.services.rtmp.core import RtmpCore
 from appliance.services.rtmp.session import RtmpSession
 from appliance.services.rtmp.settings import Settings
 from appliance.wire.rtmp.server import Event
+
+log = logging.getLogger(__name__)
 
 UNHANDLED_BYTES = 1 << 20  # a keyframe of a publisher comes in one go
 SECOND_US = 1_000_000
@@ -58,8 +63,14 @@ class RtmpService:
             limits=limits,
             tls=tls,
         )
-        server.start(addresses)
+        try:
+            server.start(addresses)
+        except ConfigError as error:
+            raise ConfigError(f"rtmp{'.tls' if tls else ''}.{error}") from None
         self._servers.append(server)
+        for address in server.addresses:
+            for url in reachable_urls("rtmps" if tls else "rtmp", address):
+                log.info("listening on %s", url)
 
     async def _serve(self, connection: TcpConnection[Event]) -> None:
         await RtmpSession(connection, self._context, self._settings, self._pool).run()
