@@ -60,8 +60,9 @@ class Ring(Generic[T]):
         """The sequence number that the next appended item will get."""
         return self.first + len(self.items)
 
-    def append(self, item: T) -> None:
-        if item.key:
+    def append(self, item: T, *, key: bool | None = None) -> None:
+        """key: whether a cursor can begin here, if it is not the item's own to say."""
+        if item.key if key is None else key:
             self.keys.append(self.next)
         self.items.append(item)
         self.size_bytes += item.size_bytes

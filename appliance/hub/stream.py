@@ -109,7 +109,9 @@ class Stream:
             self.newest_dts_us = unit.dts_us
         if unit.key:
             self._check_anchor(unit, now_us)
-        self.units.append(unit)
+        # A picture can only begin with a picture, so sound is a key where there is nothing else.
+        key = unit.key and (unit.track.kind is Kind.VIDEO or not self.has_video)
+        self.units.append(unit, key=key)
         for rendition in list(self.renditions.values()):
             self._guard(rendition, rendition.feed, unit)
 

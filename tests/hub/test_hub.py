@@ -309,3 +309,23 @@ def test_rendition_made_late_gives_its_whole_past_to_who_asked_and_then_keeps_le
     assert len(everything.take()) == 100
     publisher.write(unit(4_000_000, key=True))
     assert len(rendition.ring.items) == 3
+
+
+def test_sound_beside_a_picture_is_no_place_to_begin() -> None:
+    hub = hub_with()
+    publisher = hub.publish("live/cam", "rtmp#1", stamped=True)
+    publisher.describe([VIDEO, AUDIO])
+    for dts_us, track, key in ((0, VIDEO, True), (10, AUDIO, True), (20, VIDEO, False)):
+        publisher.write(unit(dts_us, track=track, key=key))
+    begun = hub.find("live/cam").subscribe(Start.LAST_KEY).take()
+    assert [one.dts_us for one in begun] == [0, 10, 20]
+
+
+def test_sound_alone_can_begin_anywhere() -> None:
+    hub = hub_with()
+    publisher = hub.publish("live/radio", "rtmp#1", stamped=True)
+    publisher.describe([AUDIO])
+    for dts_us in (0, 10, 20):
+        publisher.write(unit(dts_us, track=AUDIO, key=True))
+    begun = hub.find("live/radio").subscribe(Start.LAST_KEY).take()
+    assert [one.dts_us for one in begun] == [20]
