@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -146,6 +146,10 @@ class StreamSettings:
     preset: tuple[PresetSettings, ...] = ()
 
 
+Report = Callable[[], list[dict[str, Any]]]
+"""Rows of a service's own about what it does, with nothing secret in them."""
+
+
 @dataclass(slots=True)
 class Context:
     """The appliance as a service sees it."""
@@ -162,6 +166,8 @@ class Context:
     cameras: Cameras = field(default_factory=Cameras)
     state_dir: Path | None = None  # where what must outlive a restart is kept; None: nowhere
     watchdog: Watchdog = field(default_factory=Watchdog)  # who has given up hope
+    listening: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by service
+    reports: dict[str, Report] = field(default_factory=dict)  # by service, for the API
 
 
 def credentials_of(request: Request, *, with_query: bool = False) -> Credentials:
