@@ -13,14 +13,17 @@ _NAMES = (
     r"|sig|sign|signature|streamkey|token"
 )
 _FIELD = re.compile(rf"(?<![0-9a-z_])((?:{_NAMES})=|(?<=[?&])t=)[^\s&;,\"'<>]+", re.IGNORECASE)
+# In rtmp://host/app/name the name is what services give out as the secret key to publish.
+_RTMP_NAME = re.compile(r"(\brtmps?://[^\s/?\"']+/[^\s/?\"',]+[/?])[^\s\"',\]]+", re.IGNORECASE)
 _HEADER = re.compile(r"\b(basic|bearer|digest) +[0-9a-z+/=_.~\-]{6,}", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """The text with ``***`` for passwords in URLs, values of ``key=``, ``token=``, ``?t=`` and the
-    like, and credentials of Authorization headers."""
+    """The text with ``***`` for passwords in URLs, what follows the app in those of RTMP, values of
+    ``key=``, ``token=``, ``?t=`` and the like, and credentials of Authorization headers."""
     if "=" in text:
         text = _FIELD.sub(rf"\1{HIDDEN}", text)
     if "://" in text:
         text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
+        text = _RTMP_NAME.sub(rf"\1{HIDDEN}", text)
     return _HEADER.sub(rf"\1 {HIDDEN}", text)

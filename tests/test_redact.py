@@ -21,6 +21,13 @@ from appliance.redact import redact
         ("passphrase=s3cret;x", "passphrase=***;x"),
         ("Authorization: Bearer s3cret.abc", "Authorization: Bearer ***"),
         ("authorization: basic czNjcmV0Og==", "authorization: basic ***"),
+        ("to rtmp://h:1935/live2/s3cret now", "to rtmp://h:1935/live2/*** now"),
+        ("rtmps://h/rtmp/a-1?s_bl=1&a=s3cret", "rtmps://h/rtmp/***"),
+        ("rtmp://h/app?x=1/s3cret", "rtmp://h/app?***"),
+        ('["rtmp://h/a/s3cret", "rtmp://i/b/s3cret"]', '["rtmp://h/a/***", "rtmp://i/b/***"]'),
+        ("rtmp://h/a/s3cret,rtmp://i/b/s3cret", "rtmp://h/a/***,rtmp://i/b/***"),
+        ("rtmp://user:s3cret@h/a/s3cret", "rtmp://user:***@h/a/***"),
+        ("rtmp://127.0.0.1:1935/ and rtmp://h/live", "rtmp://127.0.0.1:1935/ and rtmp://h/live"),
         ("rtsp://cam/x", "rtsp://cam/x"),
         ("rtsp://user@cam/x", "rtsp://user@cam/x"),
         ("monkey=1 offset=2 start=3", "monkey=1 offset=2 start=3"),
@@ -33,5 +40,5 @@ def test_redact_leaves_all_but_the_secret(text: str, shown: str) -> None:
 
 
 def test_redact_takes_time_linear_in_its_text() -> None:
-    for piece in ("://", "://a:", "key=", "bearer ", "?t=", "a:@"):
+    for piece in ("://", "://a:", "key=", "bearer ", "?t=", "a:@", "rtmp://", "rtmp://a/b/"):
         redact(piece * 20_000)
