@@ -1,0 +1,215 @@
+"""One stream on its way to one destination: tries, waits, tries again, and tells how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from appliance.errors import CodecUnsupported, ConfigError, PeerError
+from appliance.hub.stats import Faults
+from appliance.hub.stream import Stream
+from appliance.net.address import is_loopback
+from appliance.net.supervisor import Backoff
+from appliance.net.tcp import TcpConnection
+from appliance.net.tls import client_context
+from appliance.services.forward.destination import Destination, redirected
+from appliance.services.forward.publication import Progress, Publication, Refusal, until_unpublished
+from appliance.services.forward.settings import Rule
+from appliance.wire.rtmp.client import Event
+
+log = logging.getLogger(__name__)
+
+MAX_REDIRECTS = 3
+MAX_ERROR_CHARS = 200
+SECOND_US = 1_000_000
+
+IsOurs = Callable[[str, int, str, Rule], bool]
+"""Whether a peer (ip, port) is this device and would hand the stream of that name on again."""
+
+
+class State(StrEnum):
+    CONNECTING = "connecting"
+    LIVE = "live"
+    WAITING = "waiting"  # for a publisher, or for the next try
+
+
+class Push:
+    """`run` whenever somebody publishes; the figures go on from run to run."""
+
+    def __init__(
+        self, stream: Stream, rule: Rule, destination: Destination, faults: Faults, is_ours: IsOurs
+    ) -> None:
+        self.stream = stream
+        self.destination = destination
+        self.state = State.WAITING
+        self.last_error = ""
+        self.attempts = 0
+        self._told = ""  # the error that the log has had a line about
+        self._rule = rule
+        self._faults = faults
+        self._is_ours = is_ours
+        self._since_us = stream.clock.monotonic_us()
+        self._backoff = Backoff()
+        self._progress = Progress()
+        self._past_bytes = 0
+        self._past_dropped_units = 0
+
+    @property
+    def sent_bytes(self) -> int:
+        return self._past_bytes + self._progress.sent_bytes
+
+    @property
+    def dropped_units(self) -> int:
+        return self._past_dropped_units + self._progress.dropped_units
+
+    def lag_us(self) -> int:
+        """How far behind the stream the destination is; 0 unless it is live."""
+        newest_us, sent_us = self.stream.newest_dts_us, self._progress.sent_dts_us
+        if self.state is not State.LIVE or newest_us is None or sent_us is None:
+            return 0
+        return max(0, newest_us - sent_us)
+
+    def report(self) -> dict[str, Any]:
+        """For the API: nothing in it is secret. since_ms: of the state, Unix time."""
+        clock = self.stream.clock
+        age_us = clock.monotonic_us() - self._since_us
+        return {
+            "stream": self.stream.name,
+            "url": self.destination.shown,
+            "state": self.state.value,
+            "since_ms": (clock.unix_us() - age_us) // 1000,
+            "bytes": self.sent_bytes,
+            "lag_ms": self.lag_us() // 1000,
+            "dropped_units": self.dropped_units,
+            "attempts": self.attempts,
+            "last_error": self.last_error,
+        }
+
+    async def run(self) -> None:
+        """Until nobody publishes the stream any more."""
+        try:
+            while await self._try():
+                self._set(State.WAITING)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._backoff.next_s(self._live_s())):
+                        await until_unpublished(self.stream)
+                        return
+        finally:
+            self._set(State.WAITING)
+
+    async def _try(self) -> bool:
+        """One attempt; whether it failed."""
+        self.attempts += 1
+        self._past_bytes, self._past_dropped_units = self.sent_bytes, self.dropped_units
+        self._progress = Progress()
+        self._set(State.CONNECTING)
+        try:
+            await self._publish()
+        except (PeerError, CodecUnsupported, ConfigError, OSError, TimeoutError) as error:
+            self._tell(error)
+            return True
+        except Exception as error:  # the outermost frame of a session
+            log.exception("forward %s: a fault of ours", self.stream.name)
+            self._tell(error)
+            return True
+        log.info(
+            "forward %s to %s: ended, %d bytes",
+            self.stream.name,
+            self.destination.shown,
+            self._progress.sent_bytes,
+        )
+        return False
+
+    async def _publish(self) -> None:
+        """Raises: what Publication.run does."""
+        destination = self.destination
+        for _ in range(MAX_REDIRECTS + 1):
+            tls = await self._tls() if destination.is_tls else None
+            publication = Publication(
+                self.stream, self._progress, self._rule.max_backlog_us, self._started
+            )
+            try:
+                await publication.run(destination, tls, self._check_for(destination))
+            except Refusal as refusal:
+                if not refusal.redirect:
+                    raise
+                destination = redirected(destination, refusal.redirect)
+            else:
+                return
+        raise PeerError(f"redirected more than {MAX_REDIRECTS} times")
+
+    async def _tls(self) -> ssl.SSLContext:
+        """Made anew, because authorities are replaced; in a thread, because they are many."""
+        options = self._rule.tls
+        return await asyncio.to_thread(client_context, options.ca, insecure=options.insecure)
+
+    def _check_for(self, destination: Destination) -> Callable[[TcpConnection[Event]], None]:
+        def check(connection: TcpConnection[Event]) -> None:
+            """Raises: PeerError for a loop."""
+            peer = _own_peer(connection)
+            name = f"{destination.app}/{destination.name}".partition("?")[0]
+            if peer is not None and self._is_ours(*peer, name, self._rule):
+                raise PeerError("this is the device itself; the stream would go round in a loop")
+
+        return check
+
+    def _started(self) -> None:
+        self._set(State.LIVE)
+        self._told = ""
+        log.info("forward %s to %s: live", self.stream.name, self.destination.shown)
+
+    def _set(self, state: State) -> None:
+        if state is not self.state:
+            self.state = state
+            self._since_us = self.stream.clock.monotonic_us()
+
+    def _live_s(self) -> float:
+        started_us = self._progress.started_us
+        if started_us is None:
+            return 0.0
+        return (self.stream.clock.monotonic_us() - started_us) / SECOND_US
+
+    def _tell(self, error: Exception) -> None:
+        """The same error again and again is one line; every one is counted."""
+        text = self.destination.scrub(str(error) or type(error).__name__)[:MAX_ERROR_CHARS]
+        level = logging.DEBUG if text == self._told else logging.WARNING
+        self.last_error = self._told = text
+        detail = f"{self.stream.name} to {self.destination.shown}: {text}"
+        self._faults.count("forward", _reason(error), detail, log=log, level=level)
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case Refusal():
+            return "refused"
+        case PeerError():
+            return "peer"
+        case CodecUnsupported():
+            return "codec"
+        case ConfigError():
+            return "configuration"
+        case ssl.SSLError():
+            return "tls"
+        case TimeoutError():
+            return "timeout"
+        case OSError():
+            return "network"
+    return "internal"
+
+
+def _own_peer(connection: TcpConnection[Event]) -> tuple[str, int] | None:
+    """The peer's address if it is one of this machine; it then is our own end's too."""
+    if connection.transport is None:
+        return None
+    peer = connection.transport.get_extra_info("peername")
+    own = connection.transport.get_extra_info("sockname")
+    if not peer or not own:
+        return None
+    if peer[0] != own[0] and not (is_loopback(peer[0]) and is_loopback(own[0])):
+        return None
+    return str(peer[0]), int(peer[1])

@@ -1,0 +1,159 @@
+"""The forward service: a task per stream and matching rule, a task per destination under it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from appliance.errors import ApplianceError
+from appliance.hub.stream import Stream
+from appliance.net.address import parse_address
+from appliance.net.supervisor import Backoff
+from appliance.net.tls import client_context
+from appliance.services.contract import Context, StreamSettings
+from appliance.services.forward.backend import Backend
+from appliance.services.forward.destination import Destination, fill, parse_destination
+from appliance.services.forward.publication import first, until_published, until_unpublished
+from appliance.services.forward.push import Push
+from appliance.services.forward.settings import Rule, Settings
+
+log = logging.getLogger(__name__)
+
+MAX_FORWARDINGS = 1024  # streams are bounded, rules are the operator's; this is against both
+
+
+class Forwarding:
+    """One stream by one rule. `run` until the stream is over."""
+
+    def __init__(self, stream: Stream, rule: Rule, context: Context, backend: Backend) -> None:
+        self.stream = stream
+        self.rule = rule
+        self.pushes: list[Push] = []
+        self._context = context
+        self._backend = backend
+        filled = (fill(url, context.device_name, stream.name) for url in rule.to)
+        self._use([parse_destination(url) for url in dict.fromkeys(filled)])
+
+    def _use(self, destinations: list[Destination]) -> None:
+        """Those that go on keep their figures."""
+        before = {push.destination: push for push in self.pushes}
+        self.pushes = [
+            before.get(destination)
+            or Push(self.stream, self.rule, destination, self._context.faults, self._is_ours)
+            for destination in destinations
+        ]
+
+    async def run(self) -> None:
+        """A stream with a source of its own is watched by this, so an on-demand one goes on."""
+        with self.stream.demand.viewer() if self.stream.permanent else contextlib.nullcontext():
+            while await until_published(self.stream):
+                if self.rule.backend:
+                    await first(self._ask(), until_unpublished(self.stream))
+                await self._push()
+                await until_unpublished(self.stream)
+
+    async def _ask(self) -> None:
+        """Until the backend has answered well."""
+        backoff = Backoff()
+        self._use([])
+        while True:
+            try:
+                self._use(await self._backend.ask(self.rule.backend, self.stream))
+            except (ApplianceError, OSError, TimeoutError) as error:
+                text = str(error) or "the backend does not answer"
+                self._context.faults.count(
+                    "forward", "backend", f"{self.stream.name}: {text}", log=log
+                )
+                await asyncio.sleep(backoff.next_s(0.0))
+            else:
+                return
+
+    async def _push(self) -> None:
+        tasks = [
+            self._context.supervisor.spawn(f"forward {self.stream.name} {index}", push.run())
+            for index, push in enumerate(self.pushes)
+        ]
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _is_ours(self, ip: str, port: int, name: str, rule: Rule) -> bool:
+        """Whether it is our own RTMP listener, and the name one that comes round again."""
+        addresses = self._context.listening.get("rtmp", ())
+        ports = {parse_address(address)[1] for address in addresses}
+        return port in ports and (name == self.stream.name or rule.matches(name))
+
+
+class ForwardService:
+    def __init__(self, rules: Settings, context: Context) -> None:
+        self._rules = rules
+        self._context = context
+        self._backend = Backend(context)
+        self._running: dict[tuple[Stream, Rule], tuple[Forwarding, asyncio.Task[None]]] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Raises: ConfigError if a file of authorities cannot be read."""
+        self._context.reports["forward"] = self.report
+        for rule in self._rules:
+            if rule.tls.ca:
+                client_context(rule.tls.ca)
+        self._watching = self._context.supervisor.keep("forward", self._watch)
+
+    async def _watch(self) -> None:
+        while True:
+            self._settle()
+            await self._context.hub.changed.wait()
+
+    def _settle(self) -> None:
+        """Begins what is to be forwarded and ends what is not any more."""
+        for key, (_, task) in list(self._running.items()):
+            if task.done() or key[0].closed or key[1] not in self._rules:
+                task.cancel()
+                del self._running[key]
+        for stream in self._context.hub.streams.values():
+            for rule in self._rules:
+                if rule.enabled and rule.matches(stream.name):
+                    self._begin(stream, rule)
+
+    def _begin(self, stream: Stream, rule: Rule) -> None:
+        if (stream, rule) in self._running:
+            return
+        if len(self._running) >= MAX_FORWARDINGS:
+            self._context.faults.count("forward", "too many streams and rules", stream.name)
+            return
+        forwarding = Forwarding(stream, rule, self._context, self._backend)
+        task = self._context.supervisor.spawn(f"forward {stream.name}", forwarding.run())
+        self._running[stream, rule] = forwarding, task
+
+    def report(self) -> list[dict[str, Any]]:
+        """Every destination, by stream and in the order of the configuration."""
+        pushes = [push for forwarding, _ in self._running.values() for push in forwarding.pushes]
+        return [push.report() for push in sorted(pushes, key=lambda push: push.stream.name)]
+
+    async def stop(self) -> None:
+        """Destinations are told that the stream is over."""
+        tasks = [task for _, task in self._running.values()]
+        if self._watching is not None:
+            tasks.append(self._watching)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._backend.close()
+
+    def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
+        """Rules that stay go on undisturbed."""
+        self._rules = settings
+        if self._watching is not None:
+            self._settle()
+        return []
+
+
+def create(settings: Settings, context: Context) -> ForwardService:
+    return ForwardService(settings, context)
