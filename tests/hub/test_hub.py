@@ -315,17 +315,17 @@ def test_sound_beside_a_picture_is_no_place_to_begin() -> None:
     hub = hub_with()
     publisher = hub.publish("live/cam", "rtmp#1", stamped=True)
     publisher.describe([VIDEO, AUDIO])
-    for dts_us, track, key in ((0, VIDEO, True), (10, AUDIO, True), (20, VIDEO, False)):
+    for dts_us, track, key in ((0, VIDEO, True), (1000, AUDIO, True), (2000, VIDEO, False)):
         publisher.write(unit(dts_us, track=track, key=key))
     begun = hub.find("live/cam").subscribe(Start.LAST_KEY).take()
-    assert [one.dts_us for one in begun] == [0, 10, 20]
+    assert [one.dts_us for one in begun] == [0, 1000, 2000]
 
 
 def test_sound_alone_can_begin_anywhere() -> None:
     hub = hub_with()
     publisher = hub.publish("live/radio", "rtmp#1", stamped=True)
     publisher.describe([AUDIO])
-    for dts_us in (0, 10, 20):
+    for dts_us in (0, 1000, 2000):
         publisher.write(unit(dts_us, track=AUDIO, key=True))
     begun = hub.find("live/radio").subscribe(Start.LAST_KEY).take()
-    assert [one.dts_us for one in begun] == [20]
+    assert [one.dts_us for one in begun] == [2000]
