@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from camera_fixture import NAME, SMALL, camera, stream_settings
 from camera_site import Site, camera_site, wait_until
 from scripted_worker import Play
 
-from appliance.services.camera import Settings, feed, player
+from appliance.services.camera import Settings, feed, player, process
 from appliance.wire.pipe.frames import MAX_FRAME_BYTES
 from appliance.wire.pipe.messages import Change
 
@@ -223,6 +228,37 @@ def restarts_of(site: Site, name: str) -> list[str]:
         for counter, labels in counts
         if counter == "camera_restarts_total" and ("stream", name) in labels
     ]
+
+
+async def test_camera_of_the_real_pipeline_is_mended_by_its_rung(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the appliance asks for is what the worker's own pipeline does."""
+    mended_by = {"live/keyless": "keyframe", "live/encoder": "encoder", "live/camera": "camera"}
+    real = process.command
+
+    def command(options: Mapping[str, Any], *, nice: int) -> list[str]:
+        if "slate_text" in options:
+            return real(options, nice=nice)
+        kind = options["stream"].rpartition("/")[2]
+        program = str(Path(__file__).with_name("faulty_worker.py"))
+        given = ["--options-json", json.dumps(options), "--parent", str(os.getpid())]
+        return [sys.executable, program, f"fault:{kind},75", *given]
+
+    monkeypatch.setattr(process, "command", command)
+    streams = [replace(stream_settings(), name=name) for name in mended_by]
+    patient = replace(SHORT, stall_us=20_000_000)
+    async with camera_site(*streams, settings=patient, names=list(mended_by)) as site:
+        for name, rung in mended_by.items():
+            stream = site.device.context.hub.find(name)
+            await wait_until(lambda rung=rung, name=name: site.device.recoveries(rung, name))
+            camera_ = site.device.context.cameras.find(name)
+            await wait_until(lambda one=camera_: one.describe()["recovery"].get("back"))
+            await wait_until(lambda stream=stream: stream.is_live)
+        for name in mended_by:
+            await site.viewers[name].wait_more(2)
+            site.viewers[name].assert_content()
+            assert restarts_of(site, name) == []
 
 
 async def test_camera_starved_pipe_costs_pictures_and_nothing_else(play: Play) -> None:
