@@ -61,8 +61,8 @@ class FanOutSettings:
     nothing for stall_us ends its viewer.
     """
 
-    few_viewers: int = 50
-    many_viewers: int = 500
+    few_viewers: int = 20
+    many_viewers: int = 150
     max_interval_us: int = 100_000
     max_lag_us: int = 3_000_000
     stall_us: int = 10_000_000
@@ -124,6 +124,12 @@ class FanOut:
         viewer.rest = None
         viewer.sink.close()
         viewer.finish(why)
+
+    def interject(self, viewer: Viewer, data: bytes) -> None:
+        """Send one viewer bytes of its own between two chunks: its `rest` must be None."""
+        viewer.rest = memoryview(data)
+        if not viewer.is_stuck:
+            self._serve(viewer)
 
     # -- the loop ------------------------------------------------------------------------------
 

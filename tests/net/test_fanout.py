@@ -224,7 +224,7 @@ async def test_fanout_batches_are_joined_once_for_viewers_at_one_place() -> None
         assert len(set(seen)) == 1
 
 
-@pytest.mark.parametrize(("count", "interval_us"), [(1, 0), (50, 0), (275, 50_000), (900, 100_000)])
+@pytest.mark.parametrize(("count", "interval_us"), [(1, 0), (20, 0), (85, 50_000), (900, 100_000)])
 async def test_fanout_interval_grows_with_viewers(count: int, interval_us: int) -> None:
     fanout = FanOut(Tags())
     for _ in range(count):
