@@ -102,11 +102,9 @@ class Console:
         return before
 
     def _tell(self, now_us: int) -> None:
-        figures = self._figures(now_us)
-        document = self._device | figures
-        reasons = [part["why"] for part in (self._device, figures) if part.get("why")]
-        if reasons:
-            document["why"] = "; ".join(reasons)
+        document = self._device | self._figures(now_us)
+        if "why" in self._device:  # the source knows more
+            document["why"] = self._device["why"]
         if self._controls is not None:
             document["controls"] = self._controls.describe()
         if document != self._told or now_us - self._told_us >= RETELL_US:

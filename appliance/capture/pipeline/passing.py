@@ -159,8 +159,10 @@ class PassingLine:
         What it returns is for the source to do: Rung.CAMERA, close the device and open it again;
         Rung.ENCODER, restart the camera's encoder, or do the same.
         """
-        if self._commands.take_keyframe() and self._encoder.request_keyframe:
-            self._encoder.request_keyframe()
+        if self._commands.take_keyframe():
+            self._watcher.request_keyframe()
+            if self._encoder.request_keyframe:
+                self._encoder.request_keyframe()
         bitrate_bps = self._commands.take_bitrate_bps()
         if bitrate_bps is not None and self._encoder.set_bitrate:
             try:

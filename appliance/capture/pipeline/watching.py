@@ -45,6 +45,7 @@ class Watcher:
         self._second: SecondStream | None = None
         self._second_lock = threading.Lock()  # told by one thread, fed by another
         self._is_second_wanted = False
+        self._is_key_wanted = False
         self._clock = WallClock()
         self._lock = threading.Lock()  # of the tracks: pictures come in the decoder's thread
         self._tracks: tuple[Track, ...] = ()
@@ -107,6 +108,10 @@ class Watcher:
             if self._second is not None:
                 self._second.set_wanted(wanted)
 
+    def request_keyframe(self) -> None:
+        """Of the smaller stream; the other is not made here."""
+        self._is_key_wanted = True
+
     def restart(self) -> None:
         with self._second_lock:
             if self._second is not None:
@@ -132,7 +137,8 @@ class Watcher:
         if second is None or shaped is None:
             return []
         self._clock.follow()
-        return second.encode(shaped, time_us, self._clock.unix_us(time_us), key=False)
+        key, self._is_key_wanted = self._is_key_wanted, False
+        return second.encode(shaped, time_us, self._clock.unix_us(time_us), key=key)
 
     def _open_second(self) -> SecondStream | None:
         if self._second is None and self._is_second_wanted and self._options.sub is not None:

@@ -288,17 +288,19 @@ def test_passing_line_decodes_nothing_while_nobody_looks(monkeypatch: pytest.Mon
 
 
 def test_passing_line_second_stream_is_decoded_scaled_and_encoded() -> None:
-    rig = Rig(sub=SubOptions(128, 72, 25, 100_000))
+    rig = Rig(sub=SubOptions(128, 72, 25, 100_000, keyframe_us=60_000_000))
     rig.feed(10)
     assert rig.change(sub=True) == ""
     rig.feed_until(lambda: len(rig.sink.sub) >= 20)
     assert [[track.id for track in tracks] for tracks in rig.sink.tracks] == [
         [VIDEO_ID], [VIDEO_ID, SUB_VIDEO_ID],
     ]  # fmt: skip
-    assert rig.sink.sub[0].key
+    assert [n for n, unit in enumerate(rig.sink.sub) if unit.key] == [0]
     frames = decode_video(rig.sink.sub)
     assert (frames[0].width, frames[0].height) == (128, 72)
     assert {unit.dts_us for unit in rig.sink.sub} <= {unit.dts_us for unit in rig.sink.main}
+    rig.commands.handle(RequestKeyframe())
+    rig.feed_until(lambda: sum(unit.key for unit in rig.sink.sub) == 2)
     rig.change(sub=False)
     rig.feed(3)
     made = len(rig.sink.sub)

@@ -231,14 +231,17 @@ class Knob:
 
 def test_change_of_controls_reaches_the_device_and_the_state() -> None:
     rig, knob = Rig(), Knob()
-    rig.pipeline.set_device({"device": "front", "driver": "knob", "why": "the only one"}, knob)
+    rig.pipeline.set_device({"device": "front", "driver": "knob"}, knob)
     rig.feed(1)
     assert rig.change(controls={"gain": 7}) == ""
     assert knob.value == 7
     assert rig.sink.states[-1]["controls"]["gain"]["value"] == 7
     assert rig.sink.states[-1]["driver"] == "knob"
     why = rig.sink.states[-1]["why"]
-    assert why == "the only one; libx264, as this machine has no hardware encoder that works"
+    assert why == "libx264, as this machine has no hardware encoder that works"
+    rig.pipeline.set_device({"device": "front", "why": "unplugged"}, knob)
+    rig.feed(1)
+    assert rig.sink.states[-1]["why"] == "unplugged"
     assert rig.change(controls={"gain": 70}, text="hi") == "gain: give 0 to 10"
     assert rig.sink.states[-1]["overlay"]["text"] == ""
 
