@@ -29,6 +29,7 @@ CATALOG = (
         "appliance.services.camera",
         schemes=("pattern", "v4l2", "picamera2", "camera", "file", "av"),
     ),
+    Entry("pull", "appliance.services.pull", schemes=("rtmp", "rtmps", "http", "https")),
     Entry("hls", "appliance.services.hls"),
     Entry("live", "appliance.services.httpflv"),
     Entry("pictures", "appliance.services.pictures"),

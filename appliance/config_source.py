@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from appliance.config_values import nearest
 from appliance.errors import ConfigError
+from appliance.wire.rtmp.address import parse_rtmp_address
 
 # What `av:` opens. libav knows more (concat, subfile, pipe, data …), most of which read local
 # files or wrap other protocols; see playlists such as that of CVE-2016-1897.
@@ -19,6 +20,7 @@ AV_SCHEMES = frozenset(
 _MODULE = re.compile(r"[0-9]{1,2}|[/\\][!-~]{1,199}", re.ASCII)  # or libcamera's identifier
 _DEVICE = re.compile(r"/dev/[^\s/][^\s]*")
 _CAMERA_PATH = re.compile(r"/dev/(?:video|v4l/)")
+_FLV = re.compile(r"//[^\s?]+/[^?]+\.flv(\?.*)?")
 _SUB = re.compile(r"[^\s:]+/sub")
 _SCHEME = re.compile(r"([A-Za-z][0-9A-Za-z+.\-]*):", re.ASCII)
 
@@ -52,6 +54,15 @@ def check_source(source: str, schemes: Collection[str]) -> None:
             if not inner_rest.startswith("//"):
                 raise ConfigError(f'write "av:{inner}://…"')
             _check_authority(inner, inner_rest)
+        case "rtmp" | "rtmps":
+            parse_rtmp_address(source)
+        case "http" | "https":
+            if not _FLV.fullmatch(rest):
+                raise ConfigError(
+                    f"of {scheme} only addresses that end with .flv are read here; write "
+                    f'"av:{scheme}://…" to open it by libav'
+                )
+            _check_authority(scheme, rest)
         case _:
             _check_authority(scheme, rest)
 

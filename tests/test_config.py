@@ -19,7 +19,7 @@ from appliance.config import (
 from appliance.errors import ConfigError
 from appliance.hub.access import Policy
 
-SCHEMES = frozenset({"pattern", "file", "av", "rtsp"})
+SCHEMES = frozenset({"pattern", "file", "av", "rtsp", "rtmp", "rtmps", "http", "https"})
 
 
 class Form(StrEnum):
@@ -189,7 +189,7 @@ fps = 0
         "nothing here runs commands",
         "porthole.toml:19: live/a is already configured on line 15",
         'porthole.toml:20: stream.1.source = "gopher:x": "gopher:" is no kind of source; '
-        "there are av, file, pattern, rtsp",
+        "there are av, file, http, https, pattern, rtmp, rtmps, rtsp",
         "porthole.toml:22: stream.1.video.fps = 0: must be from 1 to 120",
     ]
 
@@ -415,7 +415,9 @@ def test_config_source_argument_becomes_the_camera(tmp_path: Path) -> None:
         "exec:id", " exec:id", "EXEC:rm", "exec:ffmpeg -i x", "pattern:;id", "pattern:$(id)",
         "pattern:`id`", "pattern:|id", "file:/x>y", "file:/x<y", "rtsp://h/${IFS}", "rtsp://h/\nx",
         "file:relative.mp4", "file://host/x", "pattern:x", "av:file:/clip.mp4", "av:http:/h",
-        "http://h/x.flv", "av:", "av:exec:id", "av:pipe:0", "av:concat:a|b",
+        "http://h/x.m3u8", "http://h/.flvx", "http://h", "http:/h/x.flv", "https://h:0/x.flv",
+        "rtmp://h/", "rtmp://h/app", "rtmp:h/a/b", "rtmp://u:p@h/a/b", "rtmps://h:0/a/b",
+        "av:", "av:exec:id", "av:pipe:0", "av:concat:a|b",
         "av:subfile,,start,0,,:/etc/passwd", "av:data:text/plain,x", "av:av:http://h/", "rtsp://",
         "rtsp://h:99999/", "rtsp://[::1", "rtsp://h:x/", "rtsp://h:0/", "rtsp://a b/", "camera",
         "/dev/video0", "javascript:alert(1)", "x" * 1025,
@@ -433,7 +435,8 @@ def test_config_hostile_source_is_refused(tmp_path: Path, source: str) -> None:
         "pattern:", "file:/a b/clip (1).mp4", "file:///clip.mp4",
         "rtsp://admin:p%40ss@192.168.1.9:554/cam/realmonitor?channel=1&subtype=0",
         "rtsp://[fe80::1]:8554/x", "av:https://h/x.m3u8", "file://localhost/x", "av:udp://@239.1.1.1:1",
-        "",
+        "rtmp://h/live/cam", "rtmps://[fe80::1]:443/a/b/c?key=k&x=1", "http://u:p@h:8080/live/cam.flv",
+        "https://h/live/cam.flv?key=k", "",
     ],
 )  # fmt: skip
 def test_config_real_source_is_taken(tmp_path: Path, source: str) -> None:

@@ -46,7 +46,7 @@ def faults(path: Path) -> list[str]:
             found.append(f"{path}: {layer} is pure, yet imports {name}")
         if layer != "capture" and top in WORKER_ONLY:
             found.append(f"{path}: only the capture worker imports {name}")
-        if top != "appliance" or not layer or not rest or rest[0] in {"errors", layer}:
+        if top != "appliance" or not layer or not rest or rest[0] in {"errors", "redact", layer}:
             if layer == "services" and top == "appliance" and rest[:1] == ["services"]:
                 other = rest[1] if len(rest) > 1 else ""
                 if other not in {"", "contract", service_of(parts)}:

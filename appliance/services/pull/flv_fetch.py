@@ -1,0 +1,70 @@
+"""A stream read from another server by HTTP-FLV."""
+
+from __future__ import annotations
+
+import ssl
+
+import aiohttp
+from aiohttp import hdrs
+
+from appliance import __version__
+from appliance.containers.flv_demuxer import FlvDemuxer
+from appliance.services.pull.faults import ENDED, REFUSED, UNREACHABLE, PullFault
+from appliance.services.pull.intake import Intake
+from appliance.services.pull.remote import HttpAddress, http_redirected
+
+MAX_REDIRECTS = 3
+BUFFER_BYTES = 64 << 10  # beyond twice this the socket is not read
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+async def fetch_flv(
+    address: HttpAddress, tls: ssl.SSLContext, intake: Intake, limit_s: float
+) -> None:
+    """Never returns. limit_s: for connecting and the answer's head.
+
+    Raises: PullFault, PeerError, LimitExceeded, OSError, TimeoutError.
+    """
+    # A connection of its own, and the name looked up anew, each time: origins move.
+    connector = aiohttp.TCPConnector(ssl=tls, use_dns_cache=False, force_close=True)
+    timeout = aiohttp.ClientTimeout(total=None, connect=limit_s)
+    try:
+        async with aiohttp.ClientSession(
+            connector=connector,
+            timeout=timeout,
+            auto_decompress=False,
+            read_bufsize=BUFFER_BYTES,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        ) as session:
+            for _ in range(1 + MAX_REDIRECTS):
+                address = await _get(session, address, intake)
+    except aiohttp.ClientSSLError as error:
+        raise PullFault(UNREACHABLE, f"TLS: {error}") from None
+    except aiohttp.ClientPayloadError:
+        raise PullFault(ENDED, "the server closed the connection") from None
+    except aiohttp.ClientError as error:
+        raise PullFault(UNREACHABLE, str(error) or type(error).__name__) from None
+    raise PullFault(REFUSED, f"redirected more than {MAX_REDIRECTS} times")
+
+
+async def _get(session: aiohttp.ClientSession, address: HttpAddress, intake: Intake) -> HttpAddress:
+    """Returns where the server sends us instead."""
+    headers = {hdrs.ACCEPT_ENCODING: "identity", hdrs.USER_AGENT: f"Porthole/{__version__}"}
+    if address.user or address.password:
+        login = aiohttp.BasicAuth(address.user, address.password, encoding="utf-8")
+        headers[hdrs.AUTHORIZATION] = login.encode()
+    async with session.get(address.url, headers=headers, allow_redirects=False) as response:
+        location = response.headers.get(hdrs.LOCATION)
+        if response.status in REDIRECTS and location:
+            return http_redirected(address, location)
+        if response.status != 200:
+            raise PullFault(REFUSED, f"the server answers {response.status}")
+        await _receive(response.content, intake)
+    raise PullFault(ENDED, "the stream is over")
+
+
+async def _receive(content: aiohttp.StreamReader, intake: Intake) -> None:
+    demuxer = FlvDemuxer()
+    while data := await content.readany():
+        intake.count(content.total_bytes)
+        intake.take(demuxer.receive(data))
