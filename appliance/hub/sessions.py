@@ -69,16 +69,23 @@ class Sessions:
         self._ended_sent_bytes = 0
         self._ended_sent: Counter[str] = Counter()  # bytes by stream
 
-    def open(self, proto: str, kind: str, peer_ip: str, *, ours: bool = False) -> Session:
+    def take_number(self) -> int:
+        """For who must tell its id before it is known what it does."""
+        self._number += 1
+        return self._number
+
+    def open(
+        self, proto: str, kind: str, peer_ip: str, *, ours: bool = False, number: int | None = None
+    ) -> Session:
         """Raises: LimitExceeded if the table is full. The caller closes what it opened.
 
         ours: a session of our own making, bounded by the configuration: a crowd of viewers must
-        not keep a camera from restarting.
+        not keep a camera from restarting. number: from `take_number`.
         """
         if len(self.active) >= self.max_sessions and not ours:
             raise LimitExceeded(f"{len(self.active)} sessions are open")
-        self._number += 1
-        session = Session(proto, self._number, kind, peer_ip, self.clock)
+        number = self.take_number() if number is None else number
+        session = Session(proto, number, kind, peer_ip, self.clock)
         self.active[session.slug] = session
         self.totals[kind] += 1
         return session

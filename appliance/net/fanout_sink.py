@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+import struct
 from collections.abc import Callable
 from typing import Protocol
 
@@ -115,6 +117,15 @@ def sink_of(transport: asyncio.Transport) -> Sink:
     sock = transport.get_extra_info("socket")
     # asyncio lets nobody else watch a transport's descriptor, so a duplicate is used.
     return SocketSink(socket.socket(fileno=os.dup(sock.fileno())))
+
+
+def cut_off(transport: asyncio.Transport) -> None:
+    """End a connection whose peer reads nothing; the kernel forgets what it held for it."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def set_streaming_options(sock: socket.socket) -> None:

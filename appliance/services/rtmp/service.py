@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 UNHANDLED_BYTES = 1 << 20  # a keyframe of a publisher comes in one go
 SECOND_US = 1_000_000
+TICK_S = 1.0
+GOODBYE_S = 1.0  # for players to be told that it is over
 
 
 class RtmpService:
@@ -39,6 +42,7 @@ class RtmpService:
             ),
         )
         self._servers: list[TcpServer[Event]] = []
+        self._sessions: set[RtmpSession] = set()  # no more than settings.max_connections, twice
 
     async def start(self) -> None:
         settings = self._settings
@@ -46,6 +50,7 @@ class RtmpService:
             self._listen(settings.listen, None)
         if settings.tls.listen:
             self._listen(settings.tls.listen, ServerTls(settings.tls.cert, settings.tls.key))
+        self._context.supervisor.keep("rtmp sessions", self._tick)
 
     def _listen(self, addresses: tuple[str, ...], tls: ServerTls | None) -> None:
         settings = self._settings
@@ -73,7 +78,18 @@ class RtmpService:
                 log.info("listening on %s", url)
 
     async def _serve(self, connection: TcpConnection[Event]) -> None:
-        await RtmpSession(connection, self._context, self._settings, self._pool).run()
+        session = RtmpSession(connection, self._context, self._settings, self._pool)
+        self._sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self._sessions.discard(session)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for session in list(self._sessions):
+                session.tick()
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -81,6 +97,9 @@ class RtmpService:
 
     async def stop(self) -> None:
         self._pool.close()
+        ends = [asyncio.create_task(session.see_off()) for session in self._sessions]
+        if ends:
+            await asyncio.wait(ends, timeout=GOODBYE_S)
         for server in self._servers:
             await server.stop()
 
