@@ -76,8 +76,11 @@ def test_hours_through_the_night_belong_to_the_day_they_begin_on() -> None:
     assert parse_hours("sun 23:00-01:00").contains(0, 0)
 
 
-@pytest.mark.parametrize("text", ["foo 08:00-09:00", "mon- 08:00-09:00", "mon-,fri 08:00-09:00",
-                                  ", 08:00-09:00", "monday 08:00-09:00", "mon–fri 08:00-09:00"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["foo 08:00-09:00", "mon- 08:00-09:00", "mon-,fri 08:00-09:00", ", 08:00-09:00",
+     "monday 08:00-09:00", "mon–fri 08:00-09:00"],
+)  # fmt: skip
 def test_hours_of_days_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_hours(text)
