@@ -35,6 +35,7 @@ class Ring(Generic[T]):
     __slots__ = (
         "closed",
         "first",
+        "fresh",
         "items",
         "keep_us",
         "keys",
@@ -49,6 +50,7 @@ class Ring(Generic[T]):
         self.max_duration_us = max_duration_us
         self.keep_us = max_duration_us if keep_us is None else keep_us
         self.first = 0
+        self.fresh = 0  # the first item since `forget_keys`
         self.items: deque[T] = deque()
         self.keys: deque[int] = deque()
         self.size_bytes = 0
@@ -117,6 +119,7 @@ class Ring(Generic[T]):
     def forget_keys(self) -> None:
         """Nobody may join at what is held so far (the track descriptions changed)."""
         self.keys.clear()
+        self.fresh = self.next
 
     def close(self) -> None:
         """No item follows: wakes the cursors, which drain what is left and end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import ParamSpec
 
 from appliance.errors import ApplianceError, CodecUnsupported, LimitExceeded, StreamNotFound
@@ -183,10 +184,9 @@ class Stream:
             max_duration_us=self.limits.rendition_us,
         )
         rendition.describe(self.tracks)
-        first_key = self.units.first_key()
-        if first_key is not None:
-            for unit in self.units.since(first_key):
-                rendition.feed(unit)
+        past = self.units.since(self.units.fresh)  # sound may go before the first picture
+        for unit in dropwhile(lambda unit: not unit.key, past):
+            rendition.feed(unit)
         if self.publisher is None:
             rendition.flush()  # nothing will follow to end the last chunk
         # From the next unit on; whoever asked for the rendition takes the past before that.
