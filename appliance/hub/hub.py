@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from appliance.errors import LimitExceeded, StreamBusy, StreamNotFound
 from appliance.hub.clock import SYSTEM_CLOCK, Clock
@@ -18,6 +19,8 @@ class Hub:
     """Finds streams, gives out write leases, forgets what is over.
 
     `changed` fires when a stream comes or goes; the streams' own changes are theirs to tell.
+    on_wanted: called with the name of a stream that somebody wants to watch and that is not here:
+        declares it if it can be fetched, else raises StreamNotFound or LimitExceeded.
     """
 
     def __init__(self, limits: Limits | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -25,6 +28,7 @@ class Hub:
         self.clock = clock
         self.streams: dict[str, Stream] = {}
         self.changed = Signal()
+        self.on_wanted: Callable[[str], None] | None = None
 
     def declare(self, name: str) -> Stream:
         """A stream with a configured source: it exists before and between publishers."""
@@ -66,12 +70,28 @@ class Hub:
             raise StreamNotFound(f"there is no stream {name}")
         return stream
 
+    def want(self, name: str) -> Stream:
+        """As `find`, for who will watch it: it may be fetched for them, and have no media yet.
+
+        Raises: NameInvalid, StreamNotFound, LimitExceeded.
+        """
+        self._fetch(stream_name(name))
+        return self.find(name)
+
     async def wait_for(self, name: str) -> Stream:
-        """The stream of this name once it exists; the caller bounds the wait. Makes nothing."""
-        stream_name(name)
+        """The stream of this name, for who will watch it, once it exists.
+
+        The caller bounds the wait. Raises: NameInvalid; StreamNotFound or LimitExceeded if it is
+        not to be waited for.
+        """
+        self._fetch(stream_name(name))
         while (stream := self.streams.get(name)) is None:
             await self.changed.wait()
         return stream
+
+    def _fetch(self, name: str) -> None:
+        if name not in self.streams and self.on_wanted is not None:
+            self.on_wanted(name)
 
     def _add(self, name: str) -> Stream:
         stream = self.streams.get(name)

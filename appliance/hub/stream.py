@@ -66,6 +66,7 @@ class Stream:
         self.clock = clock
         self.limits = limits
         self.permanent = permanent
+        self.borrowed = False  # fetched from an origin for viewers; never handed back to it
         self.tracks: tuple[Track, ...] = ()
         self.units: Ring[AccessUnit] = Ring(
             max_bytes=limits.units_bytes,

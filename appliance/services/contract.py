@@ -146,6 +146,15 @@ class StreamSettings:
     preset: tuple[PresetSettings, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class HandOn:
+    """Addresses, as `[[forward]]` has them, to which every stream that begins here is handed on."""
+
+    to: tuple[str, ...] = field(default=(), repr=False)
+    ca: str = ""
+    insecure: bool = False
+
+
 Report = Callable[[], list[dict[str, Any]]]
 """Rows of a service's own about what it does, with nothing secret in them."""
 
@@ -167,6 +176,7 @@ class Context:
     state_dir: Path | None = None  # where what must outlive a restart is kept; None: nowhere
     watchdog: Watchdog = field(default_factory=Watchdog)  # who has given up hope
     listening: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by service
+    hand_on: HandOn = field(default_factory=HandOn)  # to the origins of an edge
     reports: dict[str, Report] = field(default_factory=dict)  # by service, for the API
 
 

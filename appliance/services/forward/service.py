@@ -17,7 +17,7 @@ from appliance.services.forward.backend import Backend
 from appliance.services.forward.destination import Destination, fill, parse_destination
 from appliance.services.forward.publication import first, until_published, until_unpublished
 from appliance.services.forward.push import Push
-from appliance.services.forward.settings import Rule, Settings
+from appliance.services.forward.settings import Rule, Settings, TlsOptions
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Forwarding:
 
 class ForwardService:
     def __init__(self, rules: Settings, context: Context) -> None:
-        self._rules = rules
+        self._rules = rules + rules_of_edge(context)
         self._context = context
         self._backend = Backend(context)
         self._running: dict[tuple[Stream, Rule], tuple[Forwarding, asyncio.Task[None]]] = {}
@@ -119,7 +119,7 @@ class ForwardService:
                 del self._running[key]
         for stream in self._context.hub.streams.values():
             for rule in self._rules:
-                if rule.enabled and rule.matches(stream.name):
+                if rule.enabled and rule.matches(stream.name) and not stream.borrowed:
                     self._begin(stream, rule)
 
     def _begin(self, stream: Stream, rule: Rule) -> None:
@@ -149,10 +149,17 @@ class ForwardService:
 
     def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
         """Rules that stay go on undisturbed."""
-        self._rules = settings
+        self._rules = settings + rules_of_edge(self._context)
         if self._watching is not None:
             self._settle()
         return []
+
+
+def rules_of_edge(context: Context) -> Settings:
+    """In edge mode, all that begins here goes to the origins."""
+    edge = context.hand_on
+    tls = TlsOptions(edge.ca, edge.insecure)
+    return (Rule("*", edge.to, tls=tls),) if edge.to else ()
 
 
 def create(settings: Settings, context: Context) -> ForwardService:

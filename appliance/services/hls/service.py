@@ -7,12 +7,13 @@ segments and initialisation sections. Nothing is made for a name that is no stre
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
 
 from aiohttp import web
 
-from appliance.errors import AuthError, LimitExceeded
+from appliance.errors import AuthError, LimitExceeded, StreamNotFound
 from appliance.hub.access import Action, Credentials
 from appliance.hub.names import stream_name
 from appliance.net.http import HttpError, Request
@@ -208,9 +209,14 @@ class Hls:
     # -- feeds ---------------------------------------------------------------------------------
 
     def _find_feed(self, name: str, form: Form) -> Feed:
-        """The feed of a stream in this form, made if there is none. Raises: StreamNotFound."""
-        stream = self._hub.streams.get(name)
+        """The feed of a stream in this form, made if there is none.
+
+        Raises: StreamNotFound, LimitExceeded.
+        """
         feed = self.feeds.get((name, form.format))
+        with contextlib.suppress(StreamNotFound):  # of what is over the end can still be read
+            self._hub.want(name)
+        stream = self._hub.streams.get(name)
         if feed is None or (
             stream is not None and (feed.over_since_us is not None or feed.stream is not stream)
         ):

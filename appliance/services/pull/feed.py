@@ -75,8 +75,7 @@ class PullFeed:
     async def run(self) -> None:
         while True:
             await self._wait_turn()
-            delay_s = await self.attempt()
-            await asyncio.sleep(delay_s)
+            await asyncio.sleep(await self.attempt() or 0.0)
 
     async def _wait_turn(self) -> None:
         """Returns when it is wanted and nobody else publishes under this name."""
@@ -88,8 +87,9 @@ class PullFeed:
             else:
                 return
 
-    async def attempt(self) -> float:
-        """One connection to its end; how many seconds to wait before the next."""
+    async def attempt(self) -> float | None:
+        """One connection to its end; how many seconds to wait before the next, None if nobody
+        watches any more."""
         address = self.plan.addresses[self._turn % len(self.plan.addresses)]
         sessions = self._context.sessions
         kind = "rtmp-pull" if isinstance(address, RtmpAddress) else "flv-pull"
@@ -114,7 +114,7 @@ class PullFeed:
                 session.log.info("ended after %.1f s, %d bytes", seconds, size_bytes)
             sessions.close(session)
         session.log.info("nobody watches any more")
-        return 0.0
+        return None
 
     def _after_fault(self, connection: Connection, fault: PullFault) -> float:
         now_us = self._clock.monotonic_us()
