@@ -30,6 +30,8 @@ CATALOG = (
         schemes=("pattern", "v4l2", "picamera2", "camera", "file", "av"),
     ),
     Entry("pull", "appliance.services.pull", schemes=("rtmp", "rtmps", "http", "https")),
+    Entry("edge", "appliance.services.pull.edge"),
+    Entry("forward", "appliance.services.forward"),
     Entry("hls", "appliance.services.hls"),
     Entry("live", "appliance.services.httpflv"),
     Entry("pictures", "appliance.services.pictures"),

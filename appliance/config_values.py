@@ -1,7 +1,7 @@
 """From what a file says to frozen dataclasses, by their field types, with every fault at once.
 
 A field's metadata can hold `key` (its name in the file), `unit` (duration, bytes, bps), `min`,
-`max`, `choices`, and `check` (a function that raises ConfigError).
+`max`, `choices`, `check` (a function that raises ConfigError) and `secret` (no message shows it).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from appliance.config_lines import Path
 from appliance.errors import ConfigError
 from appliance.media.quantity import NAMES, SUFFIXES, Unit, format_quantity, parse_quantity
-from appliance.redact import redact
+from appliance.redact import HIDDEN, redact
 
 MAX_INT = (1 << 31) - 1
 MAX_STRING_CHARS = 1024
@@ -58,6 +58,9 @@ class Key:
         return next(
             (unit for suffix, unit in SUFFIXES.items() if self.field.name.endswith(suffix)), None
         )
+
+    def show(self, value: Any) -> str:
+        return show(HIDDEN if self.field.metadata.get("secret") else value)
 
     @property
     def default(self) -> Any:
@@ -130,7 +133,7 @@ class Builder:
         """An instance of `cls`, with defaults where `raw` has nothing or is wrong."""
         if not isinstance(raw, Mapping):
             self._report(path, f"{dotted(path)} is a table, not {show(raw)}")
-            return None if any(key.default is _ABSENT for key in keys_of(cls).values()) else cls()
+            return _default_of(cls)
         keys = keys_of(cls)
         for name in raw:
             if name not in keys:
@@ -159,7 +162,7 @@ class Builder:
         try:
             return self._value(key, key.hint, raw, path)
         except ConfigError as error:
-            self._report(path, f"{dotted(path)} = {show(raw)}: {error}")
+            self._report(path, f"{dotted(path)} = {key.show(raw)}: {error}")
             return default
 
     def _value(self, key: Key, hint: Any, raw: Any, path: Path) -> Any:
@@ -190,7 +193,7 @@ class Builder:
 
     def _items(self, key: Key, item: Any, raw: Any, path: Path) -> tuple[Any, ...]:
         if not isinstance(raw, list):
-            bracket = f"[[{dotted(path)}]]" if is_table(item) else f"[{show(raw)}]"
+            bracket = f"[[{dotted(path)}]]" if is_table(item) else f"[{key.show(raw)}]"
             raise ConfigError(f"must be an array; write {bracket}")
         if len(raw) > MAX_ITEMS:
             raise ConfigError(f"has {len(raw)} elements, at most {MAX_ITEMS} are possible")
@@ -199,8 +202,19 @@ class Builder:
             try:
                 built.append(self._value(key, item, element, (*path, index)))
             except ConfigError as error:
-                self._report((*path, index), f"{dotted((*path, index))} = {show(element)}: {error}")
+                place = (*path, index)
+                self._report(place, f"{dotted(place)} = {key.show(element)}: {error}")
         return tuple(value for value in built if value is not None)
+
+
+def _default_of(cls: type[Any]) -> Any:
+    """None for a table that cannot be empty."""
+    if any(key.default is _ABSENT for key in keys_of(cls).values()):
+        return None
+    try:
+        return cls()
+    except ConfigError:
+        return None
 
 
 def _scalar(key: Key, hint: Any, raw: Any) -> Any:

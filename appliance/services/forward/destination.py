@@ -56,14 +56,14 @@ def parse_destination(url: str) -> Destination:
     except ValueError:
         raise ConfigError("its host or port is not one") from None
     if parts.scheme not in DEFAULT_PORTS:
-        raise ConfigError("write rtmp://host/app/name or rtmps://host/app/name")
+        raise ConfigError("it begins with neither rtmp:// nor rtmps://")
     if not host:
         raise ConfigError("it has no host")
     if "@" in parts.netloc:
         raise ConfigError("RTMP has no user and password; servers take a key in name or query")
     app, name = _split_path(parts)
     if not app or not name:
-        raise ConfigError("it has no app and name; write rtmp://host/app/name")
+        raise ConfigError("behind the host come an app and a name, with a slash between them")
     place = f"{parts.scheme}://{parts.netloc}"
     return Destination(
         host=host,

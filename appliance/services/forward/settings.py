@@ -36,8 +36,10 @@ class Rule:
     """
 
     stream: str = "live/*"
-    to: tuple[str, ...] = field(default=(), repr=False, metadata={"check": check_template})
-    backend: str = field(default="", repr=False, metadata={"check": check_backend})
+    to: tuple[str, ...] = field(
+        default=(), repr=False, metadata={"check": check_template, "secret": True}
+    )
+    backend: str = field(default="", repr=False, metadata={"check": check_backend, "secret": True})
     enabled: bool = True
     tls: TlsOptions = field(default_factory=TlsOptions)
     max_backlog_us: int = field(
