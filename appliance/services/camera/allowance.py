@@ -9,7 +9,7 @@ from appliance.wire.pipe.messages import Event
 # Two streams of 240 pictures a second and sound; the burst is what a pipe of 64 KiB can hold
 # while we are stopped, were all of it as small as it gets.
 UNITS_HZ, UNITS_BURST = 800, 3_000
-WORDS_HZ, WORDS_BURST = 20, 100  # states, tracks, answers, pictures: rare, and dear to read
+WORDS_HZ, WORDS_BURST = 20, 100  # states, tracks, what nobody asked for: rare, and dear to read
 
 
 class Allowance:

@@ -9,7 +9,14 @@ from typing import Any
 
 from appliance.errors import CodecUnsupported, ConfigError, LimitExceeded, StreamNotFound
 from appliance.hub.cameras import PictureAsk, StillPicture
-from appliance.wire.pipe.messages import Answer, Change, Command, Picture, RequestPicture
+from appliance.wire.pipe.messages import (
+    Answer,
+    Change,
+    Command,
+    Event,
+    Picture,
+    RequestPicture,
+)
 
 MAX_PICTURES = 8  # different ones at once, against a crowd of askers
 MAX_CHANGES = 8
@@ -58,6 +65,15 @@ class Asks:
             asyncio.get_running_loop().call_later(PATIENCE_S, self._give_up, serial)
             self._send(RequestPicture(serial, ask.width, ask.quality, ask.sub))
         return await asyncio.shield(future)
+
+    def expects(self, event: Event) -> bool:
+        """Whether it is an answer that somebody waits for."""
+        match event:
+            case Answer():
+                return event.serial in self._changes
+            case Picture():
+                return event.serial in self._pictures
+        return False
 
     def answer(self, answer: Answer) -> None:
         future = self._changes.get(answer.serial)

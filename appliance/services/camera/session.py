@@ -272,7 +272,7 @@ class WorkerSession:
         self._errors.receive(data, self._clock.monotonic_us())
 
     def _handle(self, event: Event) -> None:
-        if not self._allowance.take(event):
+        if not self.asks.expects(event) and not self._allowance.take(event):
             raise WorkerFault(FLOOD, self._allowance.describe())
         match event:
             case AccessUnit():

@@ -177,6 +177,15 @@ async def test_camera_pictures_come_from_the_worker(play: Play) -> None:
             await device.camera.picture(PictureAsk(sub=True))
 
 
+async def test_camera_that_is_asked_for_many_pictures_is_no_flood(play: Play) -> None:
+    play(OBEDIENT)
+    async with camera(stream_settings(), settings=WELL) as device:
+        await device.wait_units(1)
+        for _ in range(400):
+            await device.camera.picture(PictureAsk(width=160))
+        assert not device.context.faults.counts
+
+
 async def test_camera_pictures_asked_for_by_a_crowd_are_bounded(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
