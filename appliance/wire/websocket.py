@@ -40,7 +40,6 @@ class CloseCode(IntEnum):
     NORMAL = 1000
     GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
-    POLICY = 1008
 
 
 @dataclass(slots=True)

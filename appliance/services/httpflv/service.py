@@ -9,37 +9,59 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from appliance.errors import (
-    ApplianceError,
-    CodecUnsupported,
-    LimitExceeded,
-    PeerError,
-    StreamNotFound,
-)
+from appliance.errors import CodecUnsupported, LimitExceeded, StreamNotFound
 from appliance.hub.access import Action
-from appliance.hub.names import stream_name
 from appliance.hub.rendition import Rendition
 from appliance.hub.sessions import Session
 from appliance.hub.stream import Stream
-from appliance.media.track import Kind
 from appliance.net.fanout import End, FanOutSettings, Viewer
 from appliance.net.fanout_pool import FanOutPool
-from appliance.net.fanout_sink import Sink, sink_of
-from appliance.net.http import HttpError, Request
+from appliance.net.fanout_sink import Sink, cut_off, sink_of
+from appliance.net.http import Request
+from appliance.net.http_connection import Connection
 from appliance.net.http_takeover import Takeover, stream_head
 from appliance.services.contract import Context, StreamSettings, credentials_of
+from appliance.services.httpflv.asking import Ask, read_ask
 from appliance.services.httpflv.forms import FORMS, Form
 from appliance.services.httpflv.settings import BATCH_US, Latency, Settings
-from appliance.services.httpflv.websocket import WebSocketSink
+from appliance.services.httpflv.websocket import Listener, WebSocketSink, is_wanted, upgrade_head
 
 COUNT_S = 1.0
+CHECK_S = 10.0  # a viewer's account is looked at again
+TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
+JOIN_EARLY_US = 1_000_000  # a source's first unit may be a little older than its lease
 SHOWN_CHARS = 200  # of a User-Agent or Referer
-OFF = {"0", "false", "no", "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """mark: of the account that was shown (hub/access.py); None for who needs none."""
+
+    ask: Ask
+    session: Session
+    mark: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """since_us: nothing older is shown; None: from the newest keyframe on."""
+
+    stream: Stream
+    rendition: Rendition
+    since_us: int | None
+
+    def position(self) -> int | None:
+        """Where to begin, as of `FanOut.add`; the end of the ring if it must still come."""
+        ring, since_us = self.rendition.ring, self.since_us
+        if since_us is None:
+            return None
+        return next((key for key in ring.keys if ring[key].dts_us >= since_us), ring.next)
 
 
 class LiveService:
@@ -49,12 +71,14 @@ class LiveService:
         self._settings = settings
         self._context = context
         self._pools: dict[tuple[str, Latency], FanOutPool] = {}  # one per form and latency
-        self._watching: dict[Viewer, tuple[Session, int]] = {}  # bounded by settings.viewers
+        self._watching: dict[Viewer, Session] = {}  # bounded by settings.viewers
         self._viewers = 0
 
     async def start(self) -> None:
+        router = self._context.router
         for suffix in FORMS:
-            self._context.router.suffix("GET", suffix, self._get)
+            router.suffix("GET", suffix, self._get)
+        router.suffix("GET", ".mp3", _refuse_mp3)
         self._context.supervisor.keep("live figures", self._count_for_ever)
 
     async def stop(self) -> None:
@@ -62,194 +86,208 @@ class LiveService:
             pool.close()
 
     def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
-        """Who watches goes on as before."""
+        """Who watches goes on as before; newcomers get these settings."""
         changed = settings != self._settings
         self._settings = settings
-        if changed and self._viewers:
-            return ["live (of viewers there are)"]
         if changed:
-            self._pools.clear()
-        return []
+            self._pools.clear()  # the fan-outs of who watches end with their streams
+        return ["live (of viewers there are)"] if changed and self._viewers else []
 
     # -- requests -----------------------------------------------------------------------------
 
     async def _get(self, request: Request) -> web.StreamResponse:
-        path, dot, suffix = request.path[1:].rpartition(".")
-        form = FORMS[dot + suffix]
-        name = stream_name(path)
+        ask = read_ask(request, self._settings.latency)
+        access = self._context.access
         credentials = credentials_of(request, with_query=True)
-        await self._context.access.check(Action.PLAY, name, request.peer_ip, credentials)
-        kinds = _kinds(request, form)
-        latency = self._latency(request)
+        account = await access.check(Action.PLAY, ask.name, request.peer_ip, credentials)
+        mark = access.mark_of(account) if account else None
+        self._refuse_early(ask)
         if request.method == "HEAD":
-            return web.Response(headers={"Content-Type": form.content_type})
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self._serve_websocket(request, name, form, kinds, latency)
-        with self._viewer(request, name) as session:
-            transport = request.transport
-            self._refuse_early(name, form, kinds)
-            transport.write(stream_head(form.content_type, self._settings.fields))
-            rendition = await self._open(name, form, kinds)
-            if rendition is not None:
-                pool = self._pool(form, latency)
-                sink = sink_of(transport)
-                end = await self._show(rendition, pool, sink, session, _starts_live(request))
+            return self._answer_head(ask.form)
+        serve = self._serve_websocket if is_wanted(request) else self._serve_http
+        with self._session(request, ask.name) as session:
+            try:
+                end = await serve(request, Guest(ask, session, mark))
                 if end is End.STALLED:
-                    transport.abort()
+                    cut_off(request.transport)
+            except OSError as error:  # it has gone, or no descriptor is left for it
+                self._context.faults.count("live", "connection failed", f"{session.id} {error}")
         return Takeover()
 
-    async def _serve_websocket(
-        self, request: Request, name: str, form: Form, kinds: frozenset[Kind], latency: Latency
-    ) -> web.StreamResponse:
-        """Nothing but the fan-out writes to the connection once it is open."""
-        origin = request.headers.get("Origin", "")
-        foreign = origin and origin.partition("://")[2].lower() != request.host.lower()
-        if foreign and not self._settings.public:
-            raise HttpError(403, "pages of other sites may not watch; see live.public")
-        with self._viewer(request, name) as session:
-            socket = web.WebSocketResponse(autoping=False, autoclose=False, compress=False)
-            await socket.prepare(request.raw)
-            rendition = await self._open(name, form, kinds)
-            if rendition is not None:
-                sink = WebSocketSink(sink_of(request.transport))
-                showing = asyncio.create_task(
-                    self._show(
-                        rendition, self._pool(form, latency), sink, session, _starts_live(request)
-                    )
-                )
-                listening = asyncio.create_task(_listen(socket))
-                try:
-                    await asyncio.wait({showing, listening}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for task in (showing, listening):
-                        task.cancel()
-                    await asyncio.wait({showing, listening})
-            request.transport.abort()
-        return socket
+    def _answer_head(self, form: Form) -> web.Response:
+        headers = {"Content-Type": form.content_type, "Cache-Control": "no-store"}
+        if self._settings.public:
+            headers["Access-Control-Allow-Origin"] = "*"
+        return web.Response(headers=headers)
 
-    def _refuse_early(self, name: str, form: Form, kinds: frozenset[Kind]) -> None:
+    async def _serve_http(self, request: Request, guest: Guest) -> End:
+        transport = request.transport
+        transport.write(stream_head(guest.ask.form.content_type, self._settings.fields))
+        return await self._watch(guest, sink_of(transport))
+
+    async def _serve_websocket(self, request: Request, guest: Guest) -> End:
+        """Nothing but the sink writes to the connection once it is open."""
+        head = upgrade_head(request, public=self._settings.public)
+        connection = request.raw.protocol
+        assert isinstance(connection, Connection)
+        request.transport.write(head)
+        sink = WebSocketSink(sink_of(request.transport))
+        watching = asyncio.create_task(self._watch(guest, sink))
+        listener = Listener(sink, watching.cancel)
+        connection.set_parser(listener)  # type: ignore[arg-type]  # of the same shape
+        try:
+            await asyncio.wait({watching})
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+        if listener.reason:
+            self._context.faults.count("live", listener.reason, guest.session.id)
+        return End.GONE if watching.cancelled() else watching.result()
+
+    def _refuse_early(self, ask: Ask) -> None:
         """While an error can still be told by a status. Raises: CodecUnsupported, LimitExceeded."""
-        stream = self._context.hub.streams.get(name)
-        if stream is not None and stream.tracks:
-            self._rendition(stream, form, kinds)
+        stream = self._context.hub.streams.get(ask.name)
+        if stream is not None and stream.tracks and stream.publisher is not None:
+            _rendition(stream, ask)
 
-    @staticmethod
-    def _rendition(stream: Stream, form: Form, kinds: frozenset[Kind]) -> Rendition:
-        return stream.rendition(form.rendition_name(kinds), lambda: form.muxer(kinds))
+    # -- showing ------------------------------------------------------------------------------
 
-    async def _open(self, name: str, form: Form, kinds: frozenset[Kind]) -> Rendition | None:
-        """The rendition once somebody publishes; None if that takes too long or cannot be."""
+    async def _watch(self, guest: Guest, sink: Sink) -> End:
+        """Until the viewer leaves, which cancels us, or stalls, or the stream or its right ends.
+
+        Owns the sink.
+        """
+        session, end = guest.session, End.GONE
+        try:
+            show = await self._open(guest.ask)
+            end = End.STREAM if show is None else await self._show(show, guest, sink)
+        finally:
+            sink.close()
+            tell_end(session, end, self._context.hub.clock.monotonic_us())
+        return end
+
+    async def _open(self, ask: Ask) -> Show | None:
+        """Once somebody publishes; None if that takes too long or cannot be shown."""
         hub = self._context.hub
+        asked_us = hub.clock.monotonic_us()
         try:
             async with asyncio.timeout(self._settings.wait_us / 1_000_000):
-                stream = await hub.wait_for(name)
+                stream = await hub.wait_for(ask.name)
+                was_there = stream.publisher is not None
                 with stream.demand.viewer():
-                    await stream.wait_tracks()
-            return self._rendition(stream, form, kinds)
+                    await _wait_published(stream)
+            rendition = _rendition(stream, ask)
         except (TimeoutError, StreamNotFound, CodecUnsupported, LimitExceeded) as error:
-            self._context.faults.count("live", "nothing to show", f"{name} {error}")
+            self._context.faults.count("live", "nothing to show", f"{ask.name} {error}")
             return None
+        if ask.is_live:
+            return Show(stream, rendition, (stream.newest_dts_us or 0) + 1)
+        return Show(stream, rendition, None if was_there else asked_us - JOIN_EARLY_US)
 
-    async def _show(
-        self, rendition: Rendition, pool: FanOutPool, sink: Sink, session: Session, live: bool
-    ) -> End:
-        """Until the viewer leaves, which cancels us, or stalls, or the stream ends."""
-        position = rendition.ring.next if live else None
-        with (
-            rendition.demand.viewer(),
-            pool.of(rendition.ring).viewing(sink, position) as viewer,
-        ):
-            if live:
+    async def _show(self, show: Show, guest: Guest, sink: Sink) -> End:
+        ring, position = show.rendition.ring, show.position()
+        fanout = self._pool(guest.ask).of(ring)
+        with show.rendition.demand.viewer(), fanout.viewing(sink, position) as viewer:
+            if position == ring.next:
                 viewer.needs_key = True
             if viewer.needs_key:
-                self._context.hub.find(session.stream).request_keyframe()
-            self._watching[viewer] = (session, 0)
+                show.stream.request_keyframe()
+            self._watching[viewer] = guest.session
             try:
-                return await viewer.wait()
+                return await self._wait_end(viewer, guest)
             finally:
                 self._count(viewer)
                 del self._watching[viewer]
 
+    async def _wait_end(self, viewer: Viewer, guest: Guest) -> End:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_S):
+                    return await viewer.wait()
+            if not self._is_welcome(guest):
+                return End.REMOVED
+
+    def _is_welcome(self, guest: Guest) -> bool:
+        """Whether the account that was shown still is what it was."""
+        session = guest.session
+        return guest.mark is None or self._context.access.honours(
+            guest.mark, Action.PLAY, session.stream, session.peer_ip
+        )
+
+    def _pool(self, ask: Ask) -> FanOutPool:
+        key = ask.form.name, ask.latency
+        pool = self._pools.get(key)
+        if pool is None:
+            settings = self._settings
+            fan_out = FanOutSettings(
+                max_interval_us=BATCH_US[ask.latency],
+                max_lag_us=settings.max_lag_us,
+                stall_us=settings.stall_us,
+            )
+            pool = FanOutPool(
+                ask.form.name, self._context.supervisor, fan_out, renew=ask.form.renew
+            )
+            self._pools[key] = pool
+        return pool
+
     # -- viewers ------------------------------------------------------------------------------
 
     @contextmanager
-    def _viewer(self, request: Request, name: str) -> Iterator[Session]:
+    def _session(self, request: Request, name: str) -> Iterator[Session]:
         """Raises: LimitExceeded."""
         if self._viewers >= self._settings.viewers:
             raise LimitExceeded(f"{self._viewers} viewers are here already")
+        transport = request.transport
         self._viewers += 1
         try:
             with self._context.sessions.session("flv", "flv-play", request.peer_ip) as session:
                 session.stream, session.url = name, request.path
                 session.user_agent = request.headers.get("User-Agent", "")[:SHOWN_CHARS]
                 session.page_url = request.headers.get("Referer", "")[:SHOWN_CHARS]
-                session.kick = request.transport.abort
+                session.kick = lambda: cut_off(transport)
                 yield session
         finally:
             self._viewers -= 1
 
-    def _latency(self, request: Request) -> Latency:
-        asked = request.query.get("latency")
-        if asked is None:
-            return self._settings.latency
-        try:
-            return Latency(asked)
-        except ValueError:
-            raise PeerError("latency is low, normal or dense") from None
-
-    def _pool(self, form: Form, latency: Latency) -> FanOutPool:
-        pool = self._pools.get((form.name, latency))
-        if pool is None:
-            settings = self._settings
-            fan_out = FanOutSettings(
-                max_interval_us=BATCH_US[latency],
-                max_lag_us=settings.max_lag_us,
-                stall_us=settings.stall_us,
-            )
-            pool = FanOutPool(form.name, self._context.supervisor, fan_out, renew=form.renew)
-            self._pools[form.name, latency] = pool
-        return pool
-
     async def _count_for_ever(self) -> None:
         while True:
             await asyncio.sleep(COUNT_S)
-            for viewer in list(self._watching):
+            for viewer in self._watching:
                 self._count(viewer)
 
     def _count(self, viewer: Viewer) -> None:
-        session, counted = self._watching[viewer]
+        session = self._watching[viewer]
         now_us = self._context.hub.clock.monotonic_us()
-        session.sent.add(viewer.sent_bytes - counted, now_us)
+        session.sent.add(viewer.sent_bytes - session.sent.total_bytes, now_us)
         session.lost_units = viewer.lost_units
-        self._watching[viewer] = (session, viewer.sent_bytes)
 
 
-def _kinds(request: Request, form: Form) -> frozenset[Kind]:
-    """Raises: PeerError if nothing is left."""
-    kinds = frozenset(
-        kind for kind in form.kinds if request.query.get(kind.value, "1").lower() not in OFF
-    )
-    if not kinds:
-        raise PeerError("neither sound nor picture was asked for")
-    return kinds
+def _rendition(stream: Stream, ask: Ask) -> Rendition:
+    name = ask.form.rendition_name(ask.kinds)
+    return stream.rendition(name, lambda: ask.form.muxer(ask.kinds))
 
 
-def _starts_live(request: Request) -> bool:
-    """Raises: PeerError."""
-    start = request.query.get("start", "")
-    if start not in {"", "gop", "live"}:
-        raise PeerError("start is gop or live")
-    return start == "live"
+async def _wait_published(stream: Stream) -> None:
+    """Returns when there are media, or what stands for them. Raises: StreamNotFound."""
+    while stream.publisher is None or not stream.tracks:
+        if stream.closed:
+            raise StreamNotFound("has ended")
+        await stream.changed.wait()
 
 
-async def _listen(socket: web.WebSocketResponse) -> None:
-    """Until the viewer closes; what it says otherwise is nothing to us."""
-    try:
-        async for message in socket:
-            if message.type in {web.WSMsgType.CLOSE, web.WSMsgType.ERROR}:
-                return
-    except (ApplianceError, OSError):
-        return
+def tell_end(session: Session, end: End, now_us: int) -> None:
+    """Who looks in for a moment is not worth a line."""
+    if now_us - session.since_us >= TOLD_US:
+        session.log.info(
+            "%s: %d bytes, %d units skipped",
+            end.value,
+            session.sent.total_bytes,
+            session.lost_units,
+        )
+
+
+async def _refuse_mp3(request: Request) -> web.StreamResponse:
+    raise CodecUnsupported("sound is AAC here: ask for .aac")
 
 
 def create(settings: Settings, context: Context) -> LiveService:

@@ -1,0 +1,64 @@
+"""What a viewer asks for, by path and query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from appliance.errors import PeerError
+from appliance.hub.names import stream_name
+from appliance.media.track import Kind
+from appliance.net.http import Request
+from appliance.services.httpflv.forms import FORMS, Form
+from appliance.services.httpflv.settings import Latency
+
+OFF = {"0", "false", "no", "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """is_live: from the next keyframe on, instead of the newest there is."""
+
+    name: str
+    form: Form
+    kinds: frozenset[Kind]
+    latency: Latency
+    is_live: bool
+
+
+def read_ask(request: Request, latency: Latency) -> Ask:
+    """latency: unless it asks for another. Raises: NameInvalid, PeerError."""
+    path, dot, suffix = request.path[1:].rpartition(".")
+    form = FORMS[dot + suffix]
+    return Ask(
+        stream_name(path),
+        form,
+        _read_kinds(request, form),
+        _read_latency(request, latency),
+        _read_is_live(request),
+    )
+
+
+def _read_kinds(request: Request, form: Form) -> frozenset[Kind]:
+    kinds = frozenset(
+        kind for kind in form.kinds if request.query.get(kind.value, "1").lower() not in OFF
+    )
+    if not kinds:
+        raise PeerError("neither sound nor picture was asked for")
+    return kinds
+
+
+def _read_latency(request: Request, default: Latency) -> Latency:
+    asked = request.query.get("latency")
+    if asked is None:
+        return default
+    try:
+        return Latency(asked)
+    except ValueError:
+        raise PeerError("latency is low, normal or dense") from None
+
+
+def _read_is_live(request: Request) -> bool:
+    start = request.query.get("start", "")
+    if start not in {"", "gop", "live"}:
+        raise PeerError("start is gop or live")
+    return start == "live"
