@@ -11,7 +11,7 @@ from appliance import __version__
 from appliance.errors import ConfigError, PeerError
 from appliance.hub.stream import Stream
 from appliance.services.contract import Context
-from appliance.services.forward.destination import DEFAULT_APP, Destination, parse_destination
+from appliance.services.forward.destination import DEFAULT_APP, Destination
 from appliance.services.forward.settings import MAX_DESTINATIONS
 
 MAX_REPLY_BYTES = 64 << 10  # against a reply without end
@@ -70,7 +70,7 @@ class Backend:
         destinations = []
         for url in urls:
             try:
-                destinations.append(parse_destination(url))
+                destinations.append(Destination.parse(url))
             except ConfigError as error:
                 self._context.faults.count("forward", "backend names no address", str(error))
         return destinations

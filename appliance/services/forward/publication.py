@@ -57,11 +57,12 @@ class ClientCore:
     """RTMP's client as the TCP pump drives it."""
 
     def __init__(self, destination: Destination) -> None:
+        address = destination.address
         self.rtmp = RtmpClient(
             Purpose.PUBLISH,
-            tc_url=destination.tc_url,
-            app=destination.app,
-            name=destination.name,
+            tc_url=address.tc_url,
+            app=address.app,
+            name=address.name,
             noise=os.urandom(1536),
             agent=f"FMLE/3.0 (compatible; Porthole/{__version__})",
         )
@@ -99,8 +100,8 @@ class Publication:
 
         Raises: Refusal, PeerError, CodecUnsupported, OSError, TimeoutError.
         """
-        core = ClientCore(destination)
-        connection = await connect_tcp(destination.host, destination.port, core, LIMITS, tls=tls)
+        core, address = ClientCore(destination), destination.address
+        connection = await connect_tcp(address.host, address.port, core, LIMITS, tls=tls)
         async with connection:
             check(connection)
             if connection.transport is not None:

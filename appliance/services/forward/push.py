@@ -17,7 +17,7 @@ from appliance.net.address import is_loopback
 from appliance.net.supervisor import Backoff
 from appliance.net.tcp import TcpConnection
 from appliance.net.tls import client_context
-from appliance.services.forward.destination import Destination, redirected
+from appliance.services.forward.destination import Destination
 from appliance.services.forward.publication import Progress, Publication, Refusal, until_unpublished
 from appliance.services.forward.settings import Rule
 from appliance.wire.rtmp.client import Event
@@ -28,8 +28,8 @@ MAX_REDIRECTS = 3
 MAX_ERROR_CHARS = 200
 SECOND_US = 1_000_000
 
-IsOurs = Callable[[str, int, str, Rule], bool]
-"""Whether a peer (ip, port) is this device and would hand the stream of that name on again."""
+IsOurs = Callable[[int, str], bool]
+"""Whether we listen for RTMP on this port, and the stream of that name would come round again."""
 
 
 class State(StrEnum):
@@ -129,7 +129,7 @@ class Push:
         """Raises: what Publication.run does."""
         destination = self.destination
         for _ in range(MAX_REDIRECTS + 1):
-            tls = await self._tls() if destination.is_tls else None
+            tls = await self._tls() if destination.address.is_tls else None
             publication = Publication(
                 self.stream, self._progress, self._rule.max_backlog_us, self._started
             )
@@ -138,7 +138,7 @@ class Push:
             except Refusal as refusal:
                 if not refusal.redirect:
                     raise
-                destination = redirected(destination, refusal.redirect)
+                destination = destination.redirected(refusal.redirect)
             else:
                 return
         raise PeerError(f"redirected more than {MAX_REDIRECTS} times")
@@ -151,9 +151,8 @@ class Push:
     def _check_for(self, destination: Destination) -> Callable[[TcpConnection[Event]], None]:
         def check(connection: TcpConnection[Event]) -> None:
             """Raises: PeerError for a loop."""
-            peer = _own_peer(connection)
-            name = f"{destination.app}/{destination.name}".partition("?")[0]
-            if peer is not None and self._is_ours(*peer, name, self._rule):
+            port = _own_port(connection)
+            if port is not None and self._is_ours(port, destination.stream_name):
                 raise PeerError("this is the device itself; the stream would go round in a loop")
 
         return check
@@ -202,14 +201,13 @@ def _reason(error: Exception) -> str:
     return "internal"
 
 
-def _own_peer(connection: TcpConnection[Event]) -> tuple[str, int] | None:
-    """The peer's address if it is one of this machine; it then is our own end's too."""
+def _own_port(connection: TcpConnection[Event]) -> int | None:
+    """The peer's port if it is this machine: then its address is our own end's too."""
     if connection.transport is None:
         return None
     peer = connection.transport.get_extra_info("peername")
     own = connection.transport.get_extra_info("sockname")
     if not peer or not own:
         return None
-    if peer[0] != own[0] and not (is_loopback(peer[0]) and is_loopback(own[0])):
-        return None
-    return str(peer[0]), int(peer[1])
+    is_own = peer[0] == own[0] or (is_loopback(peer[0]) and is_loopback(own[0]))
+    return int(peer[1]) if is_own else None

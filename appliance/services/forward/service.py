@@ -14,7 +14,7 @@ from appliance.net.supervisor import Backoff
 from appliance.net.tls import client_context
 from appliance.services.contract import Context, StreamSettings
 from appliance.services.forward.backend import Backend
-from appliance.services.forward.destination import Destination, fill, parse_destination
+from appliance.services.forward.destination import Destination, fill
 from appliance.services.forward.publication import first, until_published, until_unpublished
 from appliance.services.forward.push import Push
 from appliance.services.forward.settings import Rule, Settings, TlsOptions
@@ -34,7 +34,7 @@ class Forwarding:
         self._context = context
         self._backend = backend
         filled = (fill(url, context.device_name, stream.name) for url in rule.to)
-        self._use([parse_destination(url) for url in dict.fromkeys(filled)])
+        self._use([Destination.parse(url) for url in dict.fromkeys(filled)])
 
     def _use(self, destinations: list[Destination]) -> None:
         """Those that go on keep their figures."""
@@ -83,11 +83,11 @@ class Forwarding:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _is_ours(self, ip: str, port: int, name: str, rule: Rule) -> bool:
-        """Whether it is our own RTMP listener, and the name one that comes round again."""
+    def _is_ours(self, port: int, name: str) -> bool:
+        """Whether RTMP is served there by us, and a stream of that name would be handed on."""
         addresses = self._context.listening.get("rtmp", ())
         ports = {parse_address(address)[1] for address in addresses}
-        return port in ports and (name == self.stream.name or rule.matches(name))
+        return port in ports and (name == self.stream.name or self.rule.matches(name))
 
 
 class ForwardService:

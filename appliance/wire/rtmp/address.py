@@ -49,7 +49,7 @@ def parse_rtmp_address(url: str) -> RtmpAddress:
     except ValueError:
         raise ConfigError("the URL's host or port is malformed") from None
     if parts.scheme not in DEFAULT_PORTS:
-        raise ConfigError("write rtmp://host/app/name or rtmps://host/app/name")
+        raise ConfigError("it begins with neither rtmp:// nor rtmps://")
     if not host:
         raise ConfigError("the URL has no host")
     if port == 0:
@@ -65,14 +65,14 @@ def _split_path(parts: SplitResult) -> tuple[str, str]:
     """(app, name): the name is what follows the last slash. Raises: ConfigError."""
     app, _, name = parts.path.strip("/").rpartition("/")
     if not app or not name:
-        raise ConfigError("it has no app and name; write rtmp://host/app/name")
+        raise ConfigError("behind the host come an app and a name, with a slash between")
     return app, f"{name}?{parts.query}" if parts.query else name
 
 
-def redirected(address: RtmpAddress, url: str) -> RtmpAddress:
+def redirected(address: RtmpAddress, url: str, *, keep_query: bool = False) -> RtmpAddress:
     """Where a server sends us instead: to the app of this URL, or to all of it if it has a name.
 
-    The query, which may hold a key, goes to no other host. Raises: PeerError; also for what would
+    keep_query: even to another host; it may hold a key. Raises: PeerError; also for what would
     leave TLS.
     """
     scheme, _, rest = url.partition("://")
@@ -86,6 +86,6 @@ def redirected(address: RtmpAddress, url: str) -> RtmpAddress:
         raise PeerError("redirected to what is no RTMP address") from None
     if address.is_tls and not target.is_tls:
         raise PeerError("redirected to an address without TLS")
-    if not is_whole and target.host == address.host:
+    if not is_whole and (keep_query or target.host == address.host):
         return RtmpAddress(target.scheme, target.host, target.port, target.app, address.name)
     return target
