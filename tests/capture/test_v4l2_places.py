@@ -148,6 +148,7 @@ def test_holder_is_found_among_the_real_processes(tmp_path: Path) -> None:
         (errno.EACCES, Reason.CANNOT_OPEN),
         (errno.EBUSY, Reason.CANNOT_OPEN),
         (errno.ENOTTY, Reason.UNSUPPORTED),
+        (errno.EPIPE, Reason.UNSUPPORTED),
         (errno.EFAULT, Reason.CANNOT_OPEN),
     ],
 )

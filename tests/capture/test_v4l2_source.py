@@ -314,6 +314,7 @@ def test_configured_control_that_is_refused_is_told_and_the_others_are_set(stage
         (errno.ENODEV, "was unplugged"),
         (errno.EINVAL, "does not stream as a camera does"),
         (errno.EACCES, "group video"),
+        (errno.EPIPE, "through picamera2:0"),
         (errno.ENOMEM, "cannot be used"),
     ],
 )

@@ -248,6 +248,7 @@ class V4l2Source:
             if self._errors > MAX_ERRORS:
                 raise
             device.restart()
+            log.warning("%s streams anew after an input/output error", device.path)
             return None
         if shot is None:
             time.sleep(IDLE_S)  # a driver that is ready with nothing, again and again

@@ -44,6 +44,12 @@ def explain(path: str, error: OSError) -> SourceFault:
                 Reason.UNSUPPORTED,
                 f"{path} does not stream as a camera does: `porthole cameras` lists those that do",
             )
+        case errno.EPIPE | errno.ENOLINK:
+            return SourceFault(
+                Reason.UNSUPPORTED,
+                f"{path} is a part of a camera whose other parts are not set up: a camera module "
+                "is used through picamera2:0",
+            )
         case errno.EIO:
             return SourceFault(
                 Reason.CANNOT_OPEN,
