@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import random
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from appliance_process import ApplianceProcess
+from appliance_process import ApplianceProcess, appliance_process
 from canary import Canary
 from siege import eventually, siege
 
@@ -71,3 +74,32 @@ def test_server_that_stood_still_goes_on(device: ApplianceProcess) -> None:
     with Canary(device.port) as canary:
         canary.wait_segments(3)
     canary.assert_content(MAX_GAP_S)
+
+
+def test_health_of_a_camera_that_falls_silent_is_told_soon(tmp_path: Path) -> None:
+    """Although its viewers see a slate by then: only real media counts."""
+    overrides = ("camera.stall=60s", "stream.live/camera.max_age=4s")
+    with appliance_process(tmp_path, *overrides) as device:
+        device.wait_line("is live")
+        (worker,) = device.children()
+        _stop(worker)
+        try:
+            device.wait_line("viewers see")
+            status, document = 200, {}
+            while status == 200:
+                status, document = _health(device)
+            health = document["streams"]["live/camera"]
+            assert (status, health["state"]) == (503, "lost")
+            assert 4_000 <= health["frame_age_ms"] < 7_000
+        finally:
+            os.kill(worker, signal.SIGCONT)
+
+
+def _health(device: ApplianceProcess) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", device.port, timeout=20)
+    connection.request("GET", "/healthz")
+    reply = connection.getresponse()
+    try:
+        return reply.status, json.loads(reply.read())
+    finally:
+        connection.close()

@@ -56,10 +56,14 @@ class Recovery:
         if self._step is not None and not self._back and gap_us is not None:
             self.tell_back(f"picture is back after {gap_us / 1_000_000:.1f} s", log)
 
+    def see_media(self, for_us: int) -> None:
+        """The worker that lives has delivered for so long."""
+        if self.rounds and for_us >= GOOD_US:
+            self.hope()
+
     def end_worker(self, reason: str, ran_us: int, log: Log) -> None:
         """A worker ended by a fault of this kind after so much time with media."""
-        if ran_us >= GOOD_US:
-            self.hope()
+        self.see_media(ran_us)
         if reason not in DESPERATE:
             return
         self.rounds += 1

@@ -203,6 +203,8 @@ class WorkerSession:
             if now_us - self._began_us >= open_us:
                 raise WorkerFault(STALLED, f"no picture or sound within {open_us // 1_000_000} s")
             return
+        if self.first_unit_us is not None:
+            self._recovery.see_media(now_us - self.first_unit_us)
         for output in (self.main, self.sub):
             if output is None or output.ladder is None:
                 continue
