@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from appliance import __version__
 from appliance.hub.stream import Stream
@@ -60,6 +62,7 @@ def render_metrics(context: Context, system: System, identity: Identity) -> str:
     _srs(page, context, system, identity)
     _streams(page, context, audience)
     _cameras(page, context)
+    _forwards(page, context)
     _sessions(page, context)
     _counters(page, context)
     _process(page, system)
@@ -147,6 +150,17 @@ CAMERA_GAUGES: tuple[tuple[str, str, tuple[str, ...], float], ...] = (
 )  # fmt: skip
 
 
+FORWARD_FIGURES: tuple[tuple[str, str, str, Callable[[dict[str, Any]], float]], ...] = (
+    ("gauge", "up", "Whether the destination takes the stream",
+     lambda row: int(row["state"] == "live")),
+    ("gauge", "lag_seconds", "How far behind the stream it is", lambda row: row["lag_ms"] / 1000),
+    ("counter", "sent_bytes_total", "Bytes sent to it", lambda row: row["bytes"]),
+    ("counter", "dropped_units_total", "Frames left out because it was too far behind",
+     lambda row: row["dropped_units"]),
+    ("counter", "attempts_total", "Connections tried", lambda row: row["attempts"]),
+)  # fmt: skip
+
+
 def _cameras(page: Page, context: Context) -> None:
     """What each camera tells of itself; figures it does not tell are left out."""
     cameras = [(camera.stream_name, camera.describe()) for camera in context.cameras.all()]
@@ -161,6 +175,21 @@ def _cameras(page: Page, context: Context) -> None:
                 value = value.get(key) if isinstance(value, Mapping) else None
             if isinstance(value, int | float) and not isinstance(value, bool):
                 family.add(value * factor, stream=stream)
+
+
+def _forwards(page: Page, context: Context) -> None:
+    """destination: its number among those of its stream, because its address has a key."""
+    rows = context.reports["forward"]() if "forward" in context.reports else []
+    numbers: Counter[str] = Counter()
+    labelled = []
+    for row in rows:
+        labels = {"stream": row["stream"], "destination": str(numbers[row["stream"]])}
+        labelled.append((labels, row))
+        numbers[row["stream"]] += 1
+    for kind, name, about, figure in FORWARD_FIGURES:
+        family = page.family(kind, f"porthole_forward_{name}", about)
+        for labels, row in labelled:
+            family.add(figure(row), **labels)
 
 
 def _seconds(value_us: int | None) -> float | None:

@@ -62,7 +62,10 @@ V1_URLS = {
     "streams": "the streams",
     "clients": "the clients; DELETE ends one",
     "cameras": "the cameras of this device; PATCH changes one",
+    "forwards": "where streams are handed on to, and how it goes",
+    "pulls": "what is fetched from other servers, and how it goes",
 }
+REPORTS = {"forwards": ("forward",), "pulls": ("pull", "edge")}  # by the services that make them
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ class ApiService:
             "streams": self._streams,
             "clients": self._clients,
             "vhosts": self._vhosts,
-        }
+        } | {name: self._reports(name) for name in REPORTS}
         for name, show in lists.items():
             router.exact("GET", f"/api/v1/{name}", self._redirect)
             router.prefix("GET", f"/api/v1/{name}/", self._answers(show))
@@ -271,6 +274,19 @@ class ApiService:
         if wanted != VHOST_ID:
             return Answer({}, envelope.VHOST_NOT_FOUND)
         return Answer({"vhost": shape})
+
+    def _reports(self, name: str) -> Show:
+        """The rows of all services that report under this name; a row has no page of its own."""
+
+        def show(request: Request) -> Answer:
+            if _tail(request):
+                raise HttpError(404, "nothing is here")
+            reports = self._context.reports
+            made = [reports[service]() for service in REPORTS[name] if service in reports]
+            rows = [row for part in made for row in part]
+            return Answer({name: rows[page_of(request)], "total": len(rows)})
+
+        return show
 
     # -- for monitoring -------------------------------------------------------------------------
 
