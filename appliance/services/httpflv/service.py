@@ -141,7 +141,8 @@ class LiveService:
             watching.cancel()
             await asyncio.wait({watching})
         if listener.reason:
-            self._context.faults.count("live", listener.reason, guest.session.id)
+            detail = f"{guest.session.id} {listener.reason}"
+            self._context.faults.count("live", "malformed WebSocket frame", detail)
         return End.GONE if watching.cancelled() else watching.result()
 
     def _refuse_early(self, ask: Ask) -> None:
