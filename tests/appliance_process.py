@@ -83,6 +83,15 @@ class ApplianceProcess:
         self.port = int(self.url.rstrip("/").rpartition(":")[2])
 
     @property
+    def rtmp_port(self) -> int:
+        return int(self.wait_line(r"listening on rtmp://\S+:(\d+)/")[1])
+
+    @property
+    def owner_key(self) -> str:
+        """Shown at the first start with this state."""
+        return self.wait_line(r"^ +([\w-]{22})$")[1]
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 

@@ -218,8 +218,7 @@ class RtmpServer:
         self.send_status(stream_id, "NetStream.Play.Reset", "Playing and resetting stream.")
         self.send_status(stream_id, "NetStream.Play.Start", "Started playing stream.")
         self._connection.send(write_data(stream_id, "|RtmpSampleAccess", True, True), DATA_CSID)
-        begun: dict[str, Value] = {"code": "NetStream.Data.Start"}
-        self._connection.send(write_data(stream_id, "onStatus", begun), DATA_CSID)
+        # No NetStream.Data.Start, as FFmpeg 5 would show it as a track of data.
 
     def refuse(self, stream_id: int, code: str, text: str) -> None:
         """code: such as NetStream.Publish.BadName or NetStream.Play.StreamNotFound."""

@@ -1,0 +1,270 @@
+"""Real programs publish to us and play from us; all find the very frames that went in."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urljoin
+from urllib.request import Request, urlopen
+
+import av
+import pytest
+from appliance_process import ApplianceProcess
+from framehash import (
+    DURATION_S,
+    assert_same_times,
+    clip_hashes,
+    frame_hashes,
+    make_clip,
+    packet_times,
+    packet_times_of_new_libav,
+)
+
+from appliance.errors import ApplianceError
+
+DEADLINE_S = 40.0
+FFMPEG = ("ffmpeg", "-v", "error", "-nostdin", "-y")
+RESOLUTION_US = 2_000  # of the protocol 1 ms, and of what is compared with half a millisecond
+
+
+@contextmanager
+def running(*command: object, stdout: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    with ExitStack() as stack:
+        sink = stack.enter_context(stdout.open("wb")) if stdout else subprocess.DEVNULL
+        words = [str(word) for word in command]
+        process = subprocess.Popen(words, stdout=sink, stderr=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_until(check: Callable[[], bool], what: str) -> None:
+    """Polls other processes, which have no event to wait for."""
+    end_s = time.monotonic() + DEADLINE_S
+    while not check():
+        assert time.monotonic() < end_s, what
+        time.sleep(0.1)
+
+
+def count_packets(file: Path) -> int:
+    """Of what is there of an FLV that may still grow."""
+    if not file.exists():
+        return 0
+    try:
+        with contextlib.closing(av.open(str(file), format="flv")) as demuxer:
+            return sum(packet.size > 0 for packet in demuxer.demux())
+    except (av.FFmpegError, ApplianceError):
+        return 0
+
+
+def publish(url: str, kind: str) -> None:
+    """By ffmpeg, in real time."""
+    command = (*FFMPEG, "-re", "-i", make_clip(kind), "-c", "copy", "-f", "flv", url)
+    subprocess.run([str(word) for word in command], check=True, timeout=60)
+
+
+def publish_by_new_libav(url: str, kind: str) -> None:
+    """In real time; writes HEVC and Opus as enhanced RTMP does."""
+    began_s = time.monotonic()
+    with av.open(make_clip(kind)) as demuxer, av.open(url, "w", format="flv") as muxer:
+        streams = {s.index: muxer.add_stream_from_template(s) for s in demuxer.streams}
+        for packet in demuxer.demux():
+            if packet.dts is not None:
+                due_s = began_s + float(packet.dts * packet.time_base)
+                time.sleep(max(0.0, due_s - time.monotonic()))  # the pace of a live encoder
+                packet.stream = streams[packet.stream.index]
+                muxer.mux(packet)
+
+
+def record_hls(device: ApplianceProcess, name: str) -> bytes:
+    """All there is, as one file."""
+    url = urljoin(device.url, f"live/{name}.hls/fmp4.m3u8")
+    urlopen(urljoin(device.url, f"live/{name}.m3u8")).read()
+    end_s = time.monotonic() + DEADLINE_S
+    while True:
+        playlist = urlopen(url).read().decode()
+        lengths = re.findall(r"#EXTINF:([\d.]+)", playlist)
+        if sum(map(float, lengths)) > DURATION_S - 1.5:  # the last one ends with the stream
+            break
+        assert time.monotonic() < end_s, playlist
+        time.sleep(0.1)
+    names = re.findall(r'#EXT-X-MAP:URI="(.*?)"', playlist)[:1]
+    names += [line for line in playlist.splitlines() if line and line[0] != "#"]
+    return b"".join(urlopen(urljoin(url, part)).read() for part in names)
+
+
+def test_clip_published_by_ffmpeg_is_the_same_to_every_player(
+    device: ApplianceProcess, tmp_path: Path
+) -> None:
+    kind = "h264-b+aac"
+    url = f"rtmp://127.0.0.1:{device.rtmp_port}/live/clip"
+    files = {name: tmp_path / f"{name}.flv" for name in ("ffmpeg", "rtmpdump", "gst", "http")}
+    copy = ("-map", "0:v", "-map", "0:a", "-c", "copy", "-flush_packets", "1", "-f", "flv")
+    with (
+        running(*FFMPEG, "-i", url, *copy, files["ffmpeg"]),
+        running("rtmpdump", "-q", "-v", "-r", url, "-o", files["rtmpdump"]),
+        running(
+            "gst-launch-1.0", "-q", "rtmp2src", f"location={url}", "!",
+            "filesink", "buffer-mode=unbuffered", f"location={files['gst']}",
+        ),
+        running("curl", "-sN", urljoin(device.url, "live/clip.flv"), stdout=files["http"]),
+    ):  # fmt: skip
+        wait_until(lambda: sessions_of(device) >= len(files), "all are there")
+        publish(url, kind)
+        expected = packet_times(make_clip(kind))
+        total = sum(map(len, expected.values()))
+        hls = record_hls(device, "clip")
+        end_players(device)
+        for name, file in files.items():
+            wait_until(lambda file=file: count_packets(file) >= total, name)
+    for file in files.values():
+        assert frame_hashes(file, "flv") == clip_hashes(kind), file
+        assert_same_times(expected, packet_times(file, "flv"), resolution_us=RESOLUTION_US)
+    check_beginning(hls, kind)
+
+
+def check_beginning(hls: bytes, kind: str) -> None:
+    """Of the clip, in its times and frames; as much as there is."""
+    found = packet_times(hls)
+    expected = {
+        name: times[: len(found[name])] for name, times in packet_times(make_clip(kind)).items()
+    }
+    assert len(found["video"]) >= 50
+    assert_same_times(expected, found, resolution_us=RESOLUTION_US)
+    for name, hashes in frame_hashes(hls).items():
+        assert hashes == clip_hashes(kind)[name][: len(hashes)], name
+
+
+def end_players(device: ApplianceProcess) -> None:
+    """So that they write what they hold: by the API, once everything is on its way."""
+    fields = {"Authorization": f"Bearer {device.owner_key}"}
+    with urlopen(Request(device.url + "api/v1/clients/?count=100", headers=fields)) as reply:
+        rows = json.load(reply)["clients"]
+    for row in rows:
+        url = f"{device.url}api/v1/clients/{row['id']}"
+        if row["type"] != "hls-play":
+            urlopen(Request(url, headers=fields, method="DELETE")).close()
+
+
+def sessions_of(device: ApplianceProcess) -> int:
+    metrics = urlopen(device.url + "metrics").read().decode()
+    return int(sum(map(float, re.findall(r'^porthole_sessions\{.*play"\} (\d+)', metrics, re.M))))
+
+
+@pytest.mark.parametrize("kind", ["h265-b+aac", "h264-b+opus", "h265-b+opus"])
+def test_clip_of_newer_codecs_comes_out_as_it_went_in(
+    device: ApplianceProcess, tmp_path: Path, kind: str
+) -> None:
+    """hvc1 and Opus, which enhanced RTMP has; the newer libav writes and reads them."""
+    name = kind.replace("+", "-")
+    url = f"rtmp://127.0.0.1:{device.rtmp_port}/live/{name}"
+    file = tmp_path / "dump.flv"
+    with running("rtmpdump", "-q", "-v", "-r", url, "-o", file):
+        wait_until(lambda: sessions_of(device) >= 1, "the player is there")
+        publish_by_new_libav(url, kind)
+        expected = packet_times(make_clip(kind))
+        total = sum(map(len, expected.values()))
+        hls = record_hls(device, name)
+        end_players(device)
+        wait_until(lambda: count_packets(file) >= total, "all of it")
+    assert frame_hashes(file, "flv") == clip_hashes(kind)
+    times = packet_times_of_new_libav(file, "flv")
+    assert_same_times(expected, times, resolution_us=RESOLUTION_US)
+    check_beginning(hls, kind)
+
+
+def test_newer_libav_plays_hevc_and_opus(device: ApplianceProcess) -> None:
+    url = f"rtmp://127.0.0.1:{device.rtmp_port}/live/newer"
+    with published_by_new_libav(url, "h265-b+opus"), av.open(url, timeout=DEADLINE_S) as player:
+        names = {stream.codec_context.codec.canonical_name for stream in player.streams}
+        pictures = itertools.islice(player.decode(video=0), 20)
+        assert {frame.width for frame in pictures} == {192}
+    assert names == {"hevc", "opus"}
+
+
+@contextmanager
+def published_by_new_libav(url: str, kind: str) -> Iterator[None]:
+    thread = threading.Thread(target=publish_by_new_libav, args=(url, kind))
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(DEADLINE_S)
+
+
+def test_gstreamer_publishes(device: ApplianceProcess) -> None:
+    url = f"rtmp://127.0.0.1:{device.rtmp_port}/live/gst"
+    clip = make_clip("h264+aac")
+    with running(
+        "gst-launch-1.0", "-q", "filesrc", f"location={clip}", "!", "qtdemux", "name=d",
+        "flvmux", "name=m", "streamable=true", "!", "rtmp2sink", f"location={url}",
+        "d.video_0", "!", "queue", "!", "h264parse", "!", "m.video",
+        "d.audio_0", "!", "queue", "!", "aacparse", "!", "m.audio",
+    ):  # fmt: skip
+        device.wait_line("live/gst publishes")
+        found = frame_hashes(record_hls(device, "gst"))
+    pictures = clip_hashes("h264+aac")["video"]
+    assert len(found["video"]) >= 50
+    assert found["video"] == pictures[: len(found["video"])]
+
+
+NGINX = """
+daemon off; master_process off; worker_processes 1;
+pid {folder}/nginx.pid; error_log {folder}/error.log info;
+load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+events {{ worker_connections 64; }}
+rtmp {{ server {{
+  listen 127.0.0.1:{port}; access_log off;
+  application push {{ live on; push rtmp://127.0.0.1:{ours}/live; }}
+  application pull {{ live on; pull rtmp://127.0.0.1:{ours}/live; }}
+}} }}
+"""
+
+
+@contextmanager
+def nginx(folder: Path, ours: int) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, ours=ours))
+    command = ("/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf")
+    with running(*command, "-e", folder / "error.log"):
+
+        def listens() -> bool:
+            with socket.socket() as sock:
+                return sock.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_until(listens, "nginx listens")
+        yield port
+
+
+def test_nginx_rtmp_pushes_to_us_and_pulls_from_us(
+    device: ApplianceProcess, tmp_path: Path
+) -> None:
+    kind, file = "h264-b+aac", tmp_path / "pulled.flv"
+    with nginx(tmp_path, device.rtmp_port) as port:
+        url = f"rtmp://127.0.0.1:{port}/pull/pushed"
+        with running("rtmpdump", "-q", "-v", "-r", url, "-o", file):
+            wait_until(lambda: sessions_of(device) >= 1, "nginx pulls")
+            publish(f"rtmp://127.0.0.1:{port}/push/pushed", kind)
+            device.wait_line("live/pushed ended")
+            wait_until(lambda: count_packets(file) >= 100, "what came round")
+    expected, found = clip_hashes(kind)["video"], frame_hashes(file, "flv")["video"]
+    # Neither end of a relay waits for the other: some of the first may be missing.
+    assert len(found) >= 30
+    assert " ".join(found) in " ".join(expected)
