@@ -99,10 +99,8 @@ class LocalCamera:
         """Checked here, then by the worker if there is one; kept for the workers after it."""
         async with self._changing:
             feed = self._feed
-            controls = feed.state.get("controls")
-            feed.knobs.check(values, controls if isinstance(controls, Mapping) else {})
-            before = feed.knobs.values()
-            told = feed.knobs.preview(values, before, controls or {})
+            feed.knobs.check(values, feed.controls)
+            told = feed.knobs.preview(values, feed.knobs.values(), feed.controls)
             if told and feed.session is not None:
                 await feed.session.asks.change(told)
             feed.knobs.change(values)

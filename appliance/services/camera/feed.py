@@ -337,7 +337,7 @@ class Feed:
     async def tell_worker(self, before: Mapping[str, Any]) -> None:
         """What is different from `before`; a fault is the log's, the next worker gets it anyway."""
         worker = self.session
-        values = self.knobs.step(before, self.state.get("controls") or {})
+        values = self.knobs.step(before, self.controls)
         if worker is None or not values:
             return
         try:
@@ -349,6 +349,12 @@ class Feed:
     def state(self) -> dict[str, Any]:
         """The newest word of the camera on itself, be it of a worker that is gone."""
         return (self.session.state if self.session is not None else {}) or self.last_state
+
+    @property
+    def controls(self) -> Mapping[str, Any]:
+        """Those of the device by its names, as it told them last; empty if it did not."""
+        told = self.state.get("controls")
+        return told if isinstance(told, Mapping) else {}
 
 
 def _is_wanted(settings: StreamSettings, stream: Stream, *, running: bool) -> bool:

@@ -294,16 +294,19 @@ class WorkerSession:
                 raise_fault(event)
 
     def _describe(self, tracks: Tracks) -> None:
+        mine = main_tracks(tracks, SUB_VIDEO_ID)
+        if not mine:
+            raise PeerError("a second stream without the first")
         self._tracks = tracks
-        self.main.describe(main_tracks(tracks, SUB_VIDEO_ID))
-        if self.sub is not None and self._wants_sub:
+        self.main.describe(mine)
+        if self.sub is not None:
             self._describe_sub(self.sub)
         self._tell_intervals()
 
     def _describe_sub(self, sub: Output) -> None:
-        """The second stream as the worker told its tracks last, if it makes one."""
+        """The second stream as the worker told its tracks last, if it makes one for somebody."""
         seconds = sub_tracks(self._tracks, SUB_VIDEO_ID, VIDEO_ID)
-        if seconds:
+        if seconds and self._wants_sub:
             sub.describe(seconds)
         else:
             sub.forget()
@@ -362,10 +365,7 @@ class WorkerSession:
         if self.sub is None:
             return
         self.send(Change(self.asks.next_serial(), {"sub": self._wants_sub}))
-        if self._wants_sub:
-            self._describe_sub(self.sub)
-        else:
-            self.sub.forget()
+        self._describe_sub(self.sub)
 
     def _request_keyframe(self) -> None:
         self.send(RequestKeyframe())

@@ -71,6 +71,18 @@ async def test_camera_describes_what_its_worker_tells(play: Play) -> None:
         assert "hush" not in json.dumps(described)
 
 
+async def test_camera_whose_worker_tells_nonsense_of_itself_can_be_changed(play: Play) -> None:
+    play(
+        "listen(lambda c: say(Answer(c.serial)) if isinstance(c, Change) else None)\n"
+        "say(State({'controls': [1, 2], 'encoder': {}, 'keyframe_us': 'x', 'width': []}))\n"
+        "say((VIDEO, AUDIO))\nfilm()\n"
+    )
+    async with camera(stream_settings(), settings=WELL) as device:
+        await device.wait_units(1)
+        await device.camera.change({"fps": 10, "controls": {"gain": 3}})
+        assert device.camera.describe()["settings"]["controls"] == {"gain": 3}
+
+
 async def test_camera_tells_no_secret_of_its_source(play: Play) -> None:
     play(OBEDIENT)
     source = "av:rtsp://user:hush@camera/x?key=hush"
