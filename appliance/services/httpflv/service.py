@@ -148,7 +148,7 @@ class LiveService:
     def _refuse_early(self, ask: Ask) -> None:
         """While an error can still be told by a status. Raises: CodecUnsupported, LimitExceeded."""
         stream = self._context.hub.streams.get(ask.name)
-        if stream is not None and stream.tracks and stream.publisher is not None:
+        if stream is not None and _is_published(stream):
             _rendition(stream, ask)
 
     # -- showing ------------------------------------------------------------------------------
@@ -171,10 +171,10 @@ class LiveService:
         """Once somebody publishes; None if that takes too long or cannot be shown."""
         hub = self._context.hub
         asked_us = hub.clock.monotonic_us()
+        was_there = _is_published(hub.streams.get(ask.name))
         try:
             async with asyncio.timeout(self._settings.wait_us / 1_000_000):
                 stream = await hub.wait_for(ask.name)
-                was_there = stream.publisher is not None
                 with stream.demand.viewer():
                     await _wait_published(stream)
             rendition = _rendition(stream, ask)
@@ -268,9 +268,13 @@ def _rendition(stream: Stream, ask: Ask) -> Rendition:
     return stream.rendition(name, lambda: ask.form.muxer(ask.kinds))
 
 
+def _is_published(stream: Stream | None) -> bool:
+    return stream is not None and stream.publisher is not None and bool(stream.tracks)
+
+
 async def _wait_published(stream: Stream) -> None:
     """Returns when there are media, or what stands for them. Raises: StreamNotFound."""
-    while stream.publisher is None or not stream.tracks:
+    while not _is_published(stream):
         if stream.closed:
             raise StreamNotFound("has ended")
         await stream.changed.wait()
