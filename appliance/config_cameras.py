@@ -39,6 +39,11 @@ def check_cameras(streams: Sequence[tuple[Path, StreamSettings]], report: Report
             )
         _check_overlay(stream, path, report)
         _check_masks(stream.mask, path, report)
+        if stream.mask and stream.video.encoder == "camera" and _scheme(stream) == "v4l2":
+            report(
+                (*path, "video", "encoder"),
+                f'{dotted(path)}.video.encoder = "camera" cannot hide what is masked; write "auto"',
+            )
         _check_presets(stream.preset, path, report)
     _check_subs(streams, report)
 

@@ -261,6 +261,15 @@ def test_cameras_wrong_override_is_told(tmp_path: Path, override: str, fault: st
     assert fault in found[0] and all(one.startswith("--set") for one in found)
 
 
+def test_cameras_that_encode_by_themselves_cannot_be_masked(tmp_path: Path) -> None:
+    (found,) = faults(
+        tmp_path,
+        '[[stream]]\nname = "live/front"\nsource = "v4l2:auto"\n[stream.video]\n'
+        'encoder = "camera"\n[[stream.mask]]\nwidth = 0.5\nheight = 0.5\n',
+    )
+    assert "cannot hide what is masked" in found
+
+
 def test_cameras_more_masks_or_presets_than_are_drawn_are_refused(tmp_path: Path) -> None:
     mask = "[[stream.mask]]\nwidth = 0.1\nheight = 0.1\n"
     presets = "".join(f'[[stream.preset]]\nname = "p{n}"\nfps = 5\n' for n in range(17))

@@ -169,6 +169,20 @@ def test_input_error_restarts_the_stream_of_the_same_camera(stage: Stage) -> Non
     assert sink.dropped == 2
 
 
+def test_input_error_while_a_picture_is_in_hand_restarts_the_stream(stage: Stage) -> None:
+    """vivid's driver refuses the buffer that is given back after a fatal error of its queue."""
+
+    def make(path: str) -> ScriptedDevice:
+        device = ScriptedDevice(path, deque([GREY, GREY, stop]))
+        device.give_back_errors.append(OSError(errno.EIO, "Input/output error"))
+        return device
+
+    sink = KeepingSink()
+    assert play(stage.source(stage.plug("video0", make)), sink) == ""
+    assert stage.opened[0].log == ["start YU12 64x64", "restart"]
+    assert len(sink.units) == 2
+
+
 def test_input_error_without_end_is_a_fault_that_says_what_to_check(stage: Stage) -> None:
     path = plug(stage, [GREY, *([OSError(errno.EIO, "Input/output error")] * 20)])
     words = play(stage.source(path), KeepingSink())
@@ -463,6 +477,14 @@ def test_settings_that_need_the_pictures_make_us_encode(stage: Stage, options: A
     sink = KeepingSink()
     play(stage.source(path, options), sink)
     assert stage.opened[0].log == ["start YU12 64x64"]
+
+
+def test_masks_are_not_given_up_for_the_camera_s_own_encoder(stage: Stage) -> None:
+    path = plug(stage, [*encode(1), stop], offers=H264)
+    sink = KeepingSink()
+    hiding = replace(PASSING, encoder="camera", masks=(MaskOptions(0, 0, 0.5, 0.5),))
+    assert "cannot hide what is masked" in play(stage.source(path, hiding), sink)
+    assert sink.tracks == []
 
 
 def test_camera_that_can_mirror_turns_the_picture_itself(stage: Stage) -> None:

@@ -125,4 +125,5 @@ def _turned(mask: MaskOptions, degrees: int) -> MaskOptions:
     """Where the mask lies once the sensor has turned its picture by a half."""
     if degrees != 180:
         return mask
-    return replace(mask, x=1 - mask.x - mask.width, y=1 - mask.y - mask.height)
+    # What is 0 may come out a little less, as 1 - 0.9 - 0.1 does.
+    return replace(mask, x=max(0.0, 1 - mask.x - mask.width), y=max(0.0, 1 - mask.y - mask.height))

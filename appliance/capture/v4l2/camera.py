@@ -74,8 +74,16 @@ def wanted_of(options: Options) -> Wanted:
 
 
 def encoding_of(options: Options, *, turned_deg: int = 0) -> Encoding:
-    """Whether the camera's own H.264 may be used with these settings."""
+    """Whether the camera's own H.264 may be used with these settings.
+
+    Raises: SourceFault if it must be, although there is something to hide.
+    """
     if options.encoder == "camera":
+        if options.masks:
+            raise SourceFault(
+                Reason.SOURCE_INVALID,
+                'encoder = "camera" cannot hide what is masked; set encoder = "auto"',
+            )
         return Encoding(is_forced=True)
     reasons = []
     if options.masks:

@@ -177,3 +177,10 @@ def test_mask_is_where_the_sensor_saw_it_however_the_picture_was_turned() -> Non
     tall = shaper(masks=(mask,), rotation=90, rotate="picture")
     rows = pixels(tall.shape(grey(160, 96), keep=False).frame)
     assert (rows[0][95], rows[0][0], rows[159][95]) == (16, 120, 120)
+
+
+def test_shaper_mask_at_the_far_edge_is_where_a_camera_that_turns_put_it() -> None:
+    made = shaper(turned_deg=180, rotation=180, masks=(MaskOptions(0.9, 0.0, 0.1, 1.0),))
+    luma = pixels(made.shape(grey(160, 96), keep=False).frame)
+    assert luma[0][0] == 16
+    assert luma[0][20] != 16
