@@ -90,6 +90,7 @@ class ScriptedDevice:
         self.log: list[str] = []
         self.stamps: deque[int | None] = deque()
         self.is_closed = False
+        self.give_back_errors: deque[OSError] = deque()
         self.start_error: OSError | None = None
         self.held = 0
         self._offers = RAW if offers is None else offers
@@ -135,6 +136,8 @@ class ScriptedDevice:
 
     def give_back(self, shot: Shot) -> None:
         self.held -= 1
+        if self.give_back_errors:
+            raise self.give_back_errors.popleft()
 
     def controls(self) -> list[ControlInfo]:
         return self._controls

@@ -218,9 +218,7 @@ class V4l2Source:
         try:
             while feed.line.obey() is None:
                 self._clear_waker()
-                shot = self._next(camera.device, sink)
-                if shot is not None:
-                    self._hand_on(camera.device, shot, feed, sink)
+                self._take_one(camera.device, feed, sink)
                 now_us = monotonic_us()
                 self._check_silence(camera, now_us)
                 if now_us - self._told_us >= TELL_US:
@@ -235,24 +233,23 @@ class V4l2Source:
             camera.device.close()
         return None
 
-    def _next(self, device: Device, sink: Sink) -> Shot | None:
-        if not device.wait(WAIT_S, self._waker):
-            return None
+    def _take_one(self, device: Device, feed: Feed, sink: Sink) -> None:
+        """The next picture, if one comes in time. Raises: OSError, SourceFault."""
         try:
+            if not device.wait(WAIT_S, self._waker):
+                return
             shot = device.take()
+            if shot is None:
+                time.sleep(IDLE_S)  # a driver that is ready with nothing, again and again
+            else:
+                self._hand_on(device, shot, feed, sink)
         except OSError as error:
-            if error.errno != errno.EIO:
+            if error.errno != errno.EIO or self._errors == MAX_ERRORS:
                 raise
             self._errors += 1
             sink.drop(1)
-            if self._errors > MAX_ERRORS:
-                raise
             device.restart()
             log.warning("%s streams anew after an input/output error", device.path)
-            return None
-        if shot is None:
-            time.sleep(IDLE_S)  # a driver that is ready with nothing, again and again
-        return shot
 
     def _hand_on(self, device: Device, shot: Shot, feed: Feed, sink: Sink) -> None:
         self._count_gap(shot.sequence, sink)
