@@ -32,7 +32,7 @@ class Asks:
         self._pictures: dict[int, asyncio.Future[StillPicture]] = {}
         self._shared: dict[PictureAsk, asyncio.Future[StillPicture]] = {}
         self._changes: dict[int, asyncio.Future[None]] = {}
-        self._over = ""
+        self._is_over = False
 
     def next_serial(self) -> int:
         self._serial = (self._serial + 1) & 0xFFFFFFFF
@@ -40,6 +40,7 @@ class Asks:
 
     async def change(self, values: Mapping[str, Any]) -> None:
         """Raises: ConfigError (the worker refused), TimeoutError, LimitExceeded, StreamNotFound."""
+        self._check_there()
         if len(self._changes) >= MAX_CHANGES:
             raise LimitExceeded(f"{MAX_CHANGES} changes wait for this camera already")
         serial, future = self.next_serial(), self._future()
@@ -55,6 +56,7 @@ class Asks:
         """Raises: CodecUnsupported (the worker cannot), TimeoutError, LimitExceeded,
         StreamNotFound (it has ended).
         """
+        self._check_there()
         future = self._shared.get(ask)
         if future is None or future.done():
             if len(self._pictures) >= MAX_PICTURES:
@@ -96,11 +98,16 @@ class Asks:
             )
 
     def close(self) -> None:
-        """The worker is gone."""
+        """The worker is gone, or as good as gone."""
+        self._is_over = True
         waiting: list[asyncio.Future[Any]] = [*self._pictures.values(), *self._changes.values()]
         for future in waiting:
             if not future.done():
                 _fail(future, StreamNotFound("the camera has stopped"))
+
+    def _check_there(self) -> None:
+        if self._is_over:
+            raise StreamNotFound("the camera has stopped")
 
     def _give_up(self, serial: int) -> None:
         future = self._pictures.get(serial)

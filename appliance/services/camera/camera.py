@@ -17,6 +17,7 @@ from appliance.services.camera.session import WorkerSession
 
 START_S = 10.0  # an ask may wait so long for a camera that starts because of it
 OFF_S = 10.0  # a worker is dead within 7 s, or its driver is stuck
+MAX_CHANGING = 32  # who wait for a worker's answers, against a crowd
 MAX_STARTING = 32  # asks that wait for it, against a crowd
 
 # What a worker tells of itself and everybody may know; anything else it says stays here.
@@ -35,6 +36,7 @@ class LocalCamera:
         self._counters = counters
         self._changing = asyncio.Lock()
         self._starting = 0
+        self._waiting = 0
 
     @property
     def name(self) -> str:
@@ -96,16 +98,29 @@ class LocalCamera:
     # -- change ----------------------------------------------------------------------------------
 
     async def change(self, values: Mapping[str, Any]) -> None:
-        """Checked here, then by the worker if there is one; kept for the workers after it."""
-        async with self._changing:
-            feed = self._feed
-            feed.knobs.check(values, feed.controls)
-            told = feed.knobs.preview(values, feed.knobs.values(), feed.controls)
-            if told and feed.session is not None:
-                await feed.session.asks.change(told)
+        """Checked here, then by the worker if there is one; kept for the workers after it.
+
+        Off waits for nobody: neither for a worker that hangs nor for who waits for its answer.
+        Raises: LimitExceeded, and as `Camera.change`.
+        """
+        feed = self._feed
+        feed.knobs.check(values, feed.controls)
+        on = values.get("enabled", feed.enabled)
+        if not on or not feed.enabled:  # there is no worker to ask, or soon none
             feed.knobs.change(values)
-            if "enabled" in values:
-                await self._switch(values["enabled"])
+            await self._switch(on)
+            return
+        if self._waiting >= MAX_CHANGING:
+            raise LimitExceeded(f"{MAX_CHANGING} changes wait for this camera already")
+        self._waiting += 1
+        try:
+            async with self._changing:
+                told = feed.knobs.preview(values, feed.knobs.values(), feed.controls)
+                if told and feed.session is not None:
+                    await feed.session.asks.change(told)
+                feed.knobs.change(values)
+        finally:
+            self._waiting -= 1
 
     async def _switch(self, on: bool) -> None:
         """Off is off: the sensor has stopped when this returns."""

@@ -14,6 +14,7 @@ from scripted_worker import Play
 from appliance.errors import CodecUnsupported, ConfigError, LimitExceeded, StreamNotFound
 from appliance.hub.cameras import PictureAsk
 from appliance.services.camera import Settings, asks
+from appliance.services.camera import camera as camera_module
 from appliance.services.camera.asks import MAX_PICTURES
 from appliance.services.camera.knobs import Knobs, worker_options
 from appliance.services.contract import PresetSettings
@@ -163,6 +164,23 @@ async def test_camera_that_answers_nothing_is_not_waited_for(
         with pytest.raises(TimeoutError):
             await device.camera.picture(PictureAsk())
         await device.wait_units(1)
+
+
+async def test_camera_is_switched_off_though_its_worker_answers_nothing(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asks, "PATIENCE_S", 3600)
+    play("listen()\nsay((VIDEO, AUDIO))\nfilm()\n")
+    async with camera(stream_settings(slate=False), settings=WELL) as device:
+        await device.wait_units(1)
+        waiting = [asyncio.create_task(device.camera.change({"fps": n})) for n in range(2, 50)]
+        await asyncio.sleep(0)
+        await device.camera.change({"enabled": False, "fps": 7})
+        assert device.workers == []
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        refused = [each for each in results if isinstance(each, LimitExceeded)]
+        assert len(refused) == len(waiting) - camera_module.MAX_CHANGING
+        assert device.camera.describe()["enabled"] is False
 
 
 async def test_camera_change_while_it_is_off_is_for_the_next_worker(play: Play) -> None:
