@@ -23,7 +23,7 @@ from appliance.hub.stream import Stream
 from appliance.net.supervisor import Backoff
 from appliance.services.camera.faults import WorkerFault
 from appliance.services.camera.knobs import Knobs, worker_options
-from appliance.services.camera.led import open_led
+from appliance.services.camera.led import Led
 from appliance.services.camera.player import Absence, SlatePlayer
 from appliance.services.camera.recovery import Recovery
 from appliance.services.camera.session import Plan, WorkerSession
@@ -55,9 +55,12 @@ class Feed:
         camera: Settings,
         press: SlatePress,
         switches: Switches,
+        led: Led | None = None,
         predecessor: asyncio.Task[None] | None = None,
     ) -> None:
-        """predecessor: the feed this one replaces, whose worker may still hold the camera."""
+        """led: shared by all feeds that name it. predecessor: the feed this one replaces, whose
+        worker may still hold the camera.
+        """
         self.settings = settings
         self.sub = sub
         self.stream: Stream = context.hub.declare(settings.name)
@@ -82,7 +85,7 @@ class Feed:
             preset.name: [parse_hours(text) for text in preset.hours] for preset in settings.preset
         }
         self._timed_preset = ""  # the one whose hours these are
-        self._led = open_led(settings.led)
+        self._led = led
         self._players = self._make_players(press)
         self._sub_wanted = False
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)

@@ -54,11 +54,20 @@ class Led:
         if not self._holders:
             self._set(False)
 
-    def hold(self) -> None:
+    def hold(self) -> Callable[[], None]:
+        """It burns from now on. What is returned ends that, however often it is called."""
         self._holders += 1
         self._set(True)
+        held = [True]
 
-    def release(self) -> None:
+        def release() -> None:
+            if held:
+                held.clear()
+                self._release()
+
+        return release
+
+    def _release(self) -> None:
         self._holders -= 1
         if not self._holders:
             self._set(False)

@@ -9,6 +9,7 @@ from typing import Any
 from appliance.errors import ConfigError
 from appliance.services.camera.camera import LocalCamera
 from appliance.services.camera.feed import Feed
+from appliance.services.camera.led import Led, open_led
 from appliance.services.camera.process import watch_children_by_pidfd
 from appliance.services.camera.settings import Settings
 from appliance.services.camera.slate import SlatePress
@@ -32,6 +33,7 @@ class CameraService:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._press = SlatePress(context.device_name, settings.nice)
         self._switches = Switches(context.state_dir)
+        self._leds: dict[str, Led | None] = {}  # every one that was ever configured
 
     async def start(self) -> None:
         watch_children_by_pidfd()
@@ -76,8 +78,17 @@ class CameraService:
         sub: StreamSettings | None,
         predecessor: asyncio.Task[None] | None = None,
     ) -> None:
+        if stream.led not in self._leds:
+            self._leds[stream.led] = open_led(stream.led)
         feed = self._feeds[stream.name] = Feed(
-            self._context, stream, sub, self._settings, self._press, self._switches, predecessor
+            self._context,
+            stream,
+            sub,
+            self._settings,
+            self._press,
+            self._switches,
+            self._leds[stream.led],
+            predecessor,
         )
         camera = self._cameras[stream.name] = LocalCamera(feed, self._context.counters)
         self._context.cameras.add(camera)

@@ -141,16 +141,7 @@ class WorkerSession:
         """
         self._began_us = self._clock.monotonic_us()
         self._session.kick = self._kick
-        self._worker = worker = await WorkerProcess.spawn(
-            self._plan.settings.source,
-            self._plan.options,
-            nice=self._plan.camera.nice,
-            on_output=self._receive,
-            on_error_output=self._receive_error_output,
-            on_exit=None if self._led is None else self._led.release,
-        )
-        if self._led is not None:
-            self._led.hold()
+        self._worker = worker = await self._spawn()
         gently = True
         try:
             worker.write(self._pipe.take_output())
@@ -164,6 +155,23 @@ class WorkerSession:
             self._close()
             await worker.end(gently=gently)
             self._errors.receive_eof(self._clock.monotonic_us())
+
+    async def _spawn(self) -> WorkerProcess:
+        """The light burns before there is a worker, and until there is none."""
+        release = None if self._led is None else self._led.hold()
+        try:
+            return await WorkerProcess.spawn(
+                self._plan.settings.source,
+                self._plan.options,
+                nice=self._plan.camera.nice,
+                on_output=self._receive,
+                on_error_output=self._receive_error_output,
+                on_exit=release,
+            )
+        except BaseException:  # it is dead, should it have lived
+            if release is not None:
+                release()
+            raise
 
     async def _watch(self, worker: WorkerProcess) -> None:
         ended = asyncio.ensure_future(worker.ended.wait())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from camera_fixture import camera, stream_settings
 from scripted_worker import Play
 
-from appliance.services.camera import Settings, led
+from appliance.services.camera import Settings, led, process
 from appliance.services.camera.led import (
     CHIP_INFO,
     GET_LINE,
@@ -104,8 +105,7 @@ def test_light_on_a_line_that_no_chip_has_is_told_once(
     board = Board(tmp_path, gpiochip0=(b"pinctrl-bcm2711", 58))
     light = Led(GpioLight(99, devices=tmp_path, ioctl=board.ioctl), "gpio:99")
     for _ in range(3):
-        light.hold()
-        light.release()
+        light.hold()()
     assert [record.getMessage() for record in caplog.records] == [
         "the light gpio:99 cannot be switched: no GPIO chip here has a line 99"
     ]
@@ -125,12 +125,11 @@ class Flaky:
 def test_light_that_works_again_may_fail_aloud_again(caplog: pytest.LogCaptureFixture) -> None:
     flaky = Flaky()
     light = Led(flaky, "ACT")
-    light.hold()
-    light.release()
+    light.hold()()
     flaky.works = True
-    light.hold()
+    release = light.hold()
     flaky.works = False
-    light.release()
+    release()
     assert len(caplog.records) == 2
     assert flaky.on == [True]
 
@@ -141,12 +140,12 @@ def test_light_burns_until_the_last_worker_is_gone() -> None:
     flaky.works = True
     light = Led(flaky, "ACT")
     light.reset()
-    light.hold()
-    light.hold()
-    light.release()
+    first, second = light.hold(), light.hold()
+    first()
+    first()
     light.reset()
     assert flaky.on == [False, True, True]
-    light.release()
+    second()
     assert flaky.on[-1] is False
 
 
@@ -175,3 +174,30 @@ async def test_camera_light_burns_while_its_worker_lives(
         await device.wait_units(2)
         assert burns()
     assert not burns()
+
+
+async def test_camera_light_of_two_cameras_burns_until_both_are_off(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_led(tmp_path)
+    monkeypatch.setattr(led, "SYSFS", tmp_path)
+    play("listen()\nsay((VIDEO, AUDIO))\nfilm()\n")
+    front = stream_settings(led="ACT", slate=False)
+    back = replace(front, name="live/back")
+    async with camera(front, back, settings=Settings(nice=0)) as device:
+        await device.wait(lambda: len(device.workers) == 2)
+        await device.camera.change({"enabled": False})
+        assert (folder / "brightness").read_text() != "0"
+        await device.context.cameras.find("back").change({"enabled": False})
+        assert (folder / "brightness").read_text() == "0"
+
+
+async def test_camera_light_goes_out_if_its_worker_never_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_led(tmp_path)
+    monkeypatch.setattr(led, "SYSFS", tmp_path)
+    monkeypatch.setattr(process, "command", lambda options, nice: ["/nowhere/python"])
+    async with camera(stream_settings(led="ACT", slate=False)) as device:
+        await device.wait(lambda: device.restarts("cannot-start"))
+        assert (folder / "brightness").read_text() == "0"
