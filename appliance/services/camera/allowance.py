@@ -9,6 +9,9 @@ from appliance.wire.pipe.messages import Event
 # Two streams of 240 pictures a second and sound; the burst is what a pipe of 64 KiB can hold
 # while we are stopped, were all of it as small as it gets.
 UNITS_HZ, UNITS_BURST = 800, 3_000
+# Twice the highest bit rate that can be set, and a few pictures as large as the pipe lets them be:
+# what is kept of a stream is bounded in seconds too, so a second must be bounded in bytes.
+BYTES_HZ, BYTES_BURST = 50_000_000, 64_000_000
 WORDS_HZ, WORDS_BURST = 20, 100  # states, tracks, what nobody asked for: rare, and dear to read
 
 
@@ -19,14 +22,16 @@ class Allowance:
         self._clock = clock
         self._refilled_us = clock.monotonic_us()
         self._units = float(UNITS_BURST)
+        self._bytes = float(BYTES_BURST)
         self._words = float(WORDS_BURST)
 
     def take(self, event: Event) -> bool:
         if isinstance(event, AccessUnit):
             self._units -= 1
-            if self._units < 0:
+            self._bytes -= event.size_bytes
+            if self._units < 0 or self._bytes < 0:
                 self._refill()
-            return self._units >= 0
+            return self._units >= 0 and self._bytes >= 0
         self._words -= 1
         if self._words < 0:
             self._refill()
@@ -38,8 +43,9 @@ class Allowance:
         passed_s = (now_us - self._refilled_us) / 1_000_000
         self._refilled_us = now_us
         self._units = min(UNITS_BURST, self._units + passed_s * UNITS_HZ)
+        self._bytes = min(BYTES_BURST, self._bytes + passed_s * BYTES_HZ)
         self._words = min(WORDS_BURST, self._words + passed_s * WORDS_HZ)
 
     def describe(self) -> str:
-        what = "pictures and sounds" if self._units < 0 else "messages"
+        what = "messages" if self._words < 0 else "pictures and sounds"
         return f"the worker sends more {what} than any camera makes"

@@ -176,6 +176,10 @@ FAULTS = {
     "jumps to and fro": "film_at(3_600_000_000, -3_600_000_000)",
     "sends a hundred times too much": "film(fps=2500)",
     "sends all it can": "while True: say(*(picture(now_us(), 1) for _ in range(100)))",
+    "sends pictures as large as can be": (
+        "big = (b'\\x65' + bytes(4_000_000),)\n"
+        "while True: say(AccessUnit(VIDEO, now_us(), now_us(), True, big))"
+    ),
     "floods state": "while True: say(State({'device': 'x' * 50_000}))",
     "floods tracks": "while True: say((VIDEO, AUDIO))",
     "floods answers": "while True: say(Answer(7, 'no'), Picture(9, error='none'))",
