@@ -160,6 +160,8 @@ FORWARD_FIGURES: tuple[tuple[str, str, str, Callable[[dict[str, Any]], float]], 
     ("counter", "attempts_total", "Connections tried", lambda row: row["attempts"]),
 )  # fmt: skip
 
+MAX_FIGURE = 1e15  # beyond all of these; against a worker that writes numbers too large for a float
+
 
 def _cameras(page: Page, context: Context) -> None:
     """What each camera tells of itself; figures it does not tell are left out."""
@@ -173,7 +175,9 @@ def _cameras(page: Page, context: Context) -> None:
             value: object = about
             for key in path:
                 value = value.get(key) if isinstance(value, Mapping) else None
-            if isinstance(value, int | float) and not isinstance(value, bool):
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                continue
+            if abs(value) < MAX_FIGURE:
                 family.add(value * factor, stream=stream)
 
 

@@ -140,6 +140,7 @@ async def test_metrics_tell_how_cameras_are(tmp_path: Path) -> None:
             },
             "live/b": {
                 "state": "off", "fps": "many", "ladder": None, "sound": 5, "bitrate_bps": True,
+                "encode_ms_p95": 10**400, "measured_fps": -(10**4000),
             },
         }.items():  # fmt: skip
             camera = BenchCamera(name)
