@@ -51,7 +51,7 @@ class Settings:
         default=4_000_000, metadata={"key": "open", "unit": "duration", "min": 500_000}
     )
     silence_us: int = field(
-        default=3_000_000, metadata={"key": "silence", "unit": "duration", "min": 500_000}
+        default=2_500_000, metadata={"key": "silence", "unit": "duration", "min": 500_000}
     )
     close_us: int = field(
         default=10_000_000, metadata={"key": "on_demand_close", "unit": "duration"}

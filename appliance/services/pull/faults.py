@@ -35,10 +35,6 @@ class Telling:
         self._told_us = 0
         self._untold = 0  # the same one since, attempt after attempt
 
-    @property
-    def is_faulty(self) -> bool:
-        return bool(self._told)
-
     def heal(self) -> None:
         self._told = ""
 

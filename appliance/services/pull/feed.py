@@ -97,7 +97,7 @@ class PullFeed:
         session.stream, session.is_publisher = self.stream.name, True
         session.url = shown(address)
         self.session = session
-        level = logging.DEBUG if self._telling.is_faulty else logging.INFO
+        level = logging.DEBUG if self.rounds else logging.INFO  # attempts again are no news
         session.log.log(level, "pulls from %s", session.url)
         connection = Connection(self._context, self.stream, self.plan, address, session)
         try:

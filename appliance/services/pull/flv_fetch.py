@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from base64 import b64encode
 
 import aiohttp
 from aiohttp import hdrs
@@ -51,8 +52,8 @@ async def _get(session: aiohttp.ClientSession, address: HttpAddress, intake: Int
     """Returns where the server sends us instead."""
     headers = {hdrs.ACCEPT_ENCODING: "identity", hdrs.USER_AGENT: f"Porthole/{__version__}"}
     if address.user or address.password:
-        login = aiohttp.BasicAuth(address.user, address.password, encoding="utf-8")
-        headers[hdrs.AUTHORIZATION] = login.encode()
+        login = f"{address.user}:{address.password}".encode()
+        headers[hdrs.AUTHORIZATION] = f"Basic {b64encode(login).decode()}"
     async with session.get(address.url, headers=headers, allow_redirects=False) as response:
         location = response.headers.get(hdrs.LOCATION)
         if response.status in REDIRECTS and location:

@@ -102,7 +102,7 @@ def shown(address: Address) -> str:
     """What may be told to anybody: without user, password and query, and without the name in an
     RTMP address, which is often the key to publish there, too."""
     if isinstance(address, RtmpAddress):
-        return f"{address.tc_url}/{HIDDEN}"
+        return f"{address.place}/{address.app.partition('/')[0]}/{HIDDEN}"
     return address.parts._replace(query="").geturl()
 
 

@@ -73,6 +73,7 @@ async def _play(
         core.rtmp.stop()
         connection.flush()
         connection.abort()
+        await connection.close()
 
 
 async def _receive(connection: TcpConnection[Event], intake: Intake) -> Refused:
