@@ -271,7 +271,7 @@ class RtmpServer:
         command = read_command(message)
         if command.name == "connect":
             return self._connect(command)
-        if not self._connected:
+        if not self._connected and self._asked_connect is None:  # some do not wait for the answer
             raise PeerError(f"{command.name[:40]!r} before connect")
         handler = _HANDLERS.get(command.name)
         if handler is None:
