@@ -19,7 +19,7 @@ from appliance.errors import PeerError
 from appliance.log import escape
 from appliance.net.http_json import parse_json
 
-PATIENCE_S, END_S = 20.0, 1.0
+PATIENCE_S, END_S = 60.0, 1.0  # a small board takes ten seconds to load it all
 MAX_DOCUMENT_BYTES = 8 << 20
 MAX_FORMATS, MAX_SIZES = 4, 3  # in the table; --json has all
 
@@ -38,7 +38,10 @@ def run_cameras_command(*, as_json: bool) -> int:
     try:
         document = ask()
     except subprocess.TimeoutExpired:
-        complain(f"a camera's driver did not answer within {PATIENCE_S:.0f} s: unplug its camera")
+        complain(
+            f"no answer within {PATIENCE_S:.0f} s: a camera's driver may hang; unplug the cameras, "
+            "then plug in one after the other"
+        )
         return os.EX_UNAVAILABLE
     except (PeerError, ValueError) as error:
         complain(f"the process that asks for cameras failed: {error}")
