@@ -45,8 +45,10 @@ class Refusal(PeerError):
 
 @dataclass(slots=True)
 class Progress:
-    """What has been sent on one connection. sent_dts_us: of the newest unit."""
+    """What has been sent on one connection. sent_dts_us: of the newest unit; position: of the next
+    one in the ring, where the connection before this one ended, too."""
 
+    position: int | None = None
     started_us: int | None = None
     sent_bytes: int = 0
     dropped_units: int = 0
@@ -132,17 +134,20 @@ class Publication:
         self._on_start()
         ring = self._stream.units
         cursor = self._begin()
+        if self._progress.position is not None:
+            cursor.lost_units = max(0, cursor.position - self._progress.position)
         while not ring.closed:
             if not (batch := cursor.take()):
                 await ring.signal.wait()
                 continue
+            self._progress.dropped_units = cursor.lost_units
             end = cursor.position
             for position, unit in enumerate(batch, end - len(batch) + 1):
+                self._progress.position = position
                 await self._write(connection, client, unit)
                 if ring.lag_us(position) > self._max_backlog_us:
                     cursor.position = position  # look again whether to go on or to jump
                     break
-            self._progress.dropped_units = cursor.lost_units
 
     def _begin(self) -> Subscription[AccessUnit]:
         """At the newest keyframe, if it is of this publisher; else one is asked for."""

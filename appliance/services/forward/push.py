@@ -18,7 +18,13 @@ from appliance.net.supervisor import Backoff
 from appliance.net.tcp import TcpConnection
 from appliance.net.tls import client_context
 from appliance.services.forward.destination import Destination
-from appliance.services.forward.publication import Progress, Publication, Refusal, until_unpublished
+from appliance.services.forward.publication import (
+    Progress,
+    Publication,
+    Refusal,
+    until_published,
+    until_unpublished,
+)
 from appliance.services.forward.settings import Rule
 from appliance.wire.rtmp.client import Event
 
@@ -90,6 +96,11 @@ class Push:
             "last_error": self.last_error,
         }
 
+    async def keep(self) -> None:
+        """Until the stream is over."""
+        while await until_published(self.stream):
+            await self.run()
+
     async def run(self) -> None:
         """Until nobody publishes the stream any more."""
         try:
@@ -106,7 +117,7 @@ class Push:
         """One attempt; whether it failed."""
         self.attempts += 1
         self._past_bytes, self._past_dropped_units = self.sent_bytes, self.dropped_units
-        self._progress = Progress()
+        self._progress = Progress(self._progress.position)
         self._set(State.CONNECTING)
         try:
             await self._publish()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Coroutine
 from typing import Any
 
 from appliance.errors import ApplianceError
@@ -48,10 +49,16 @@ class Forwarding:
     async def run(self) -> None:
         """A stream with a source of its own is watched by this, so an on-demand one goes on."""
         with self.stream.demand.viewer() if self.stream.permanent else contextlib.nullcontext():
-            while await until_published(self.stream):
-                if self.rule.backend:
-                    await first(self._ask(), until_unpublished(self.stream))
-                await self._push()
+            if self.rule.backend:
+                await self._run_asked()
+            else:
+                await self._run_all([push.keep() for push in self.pushes])
+
+    async def _run_asked(self) -> None:
+        while await until_published(self.stream):
+            await first(self._ask(), until_unpublished(self.stream))
+            await self._run_all([push.run() for push in self.pushes])
+            if not self.pushes:
                 await until_unpublished(self.stream)
 
     async def _ask(self) -> None:
@@ -70,11 +77,10 @@ class Forwarding:
             else:
                 return
 
-    async def _push(self) -> None:
-        tasks = [
-            self._context.supervisor.spawn(f"forward {self.stream.name} {index}", push.run())
-            for index, push in enumerate(self.pushes)
-        ]
+    async def _run_all(self, runs: list[Coroutine[Any, Any, None]]) -> None:
+        """Side by side, until each has ended."""
+        spawn = self._context.supervisor.spawn
+        tasks = [spawn(f"forward {self.stream.name} {n}", run) for n, run in enumerate(runs)]
         try:
             if tasks:
                 await asyncio.wait(tasks)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from framehash import clip_units
@@ -19,7 +19,7 @@ from appliance.hub.sessions import Sessions
 from appliance.hub.stats import Counters, Faults
 from appliance.hub.stream import Stream
 from appliance.media.amf0 import decode
-from appliance.media.track import Track
+from appliance.media.track import Kind, Track
 from appliance.media.unit import AccessUnit
 from appliance.net.http import Router
 from appliance.net.supervisor import Supervisor
@@ -33,6 +33,7 @@ from appliance.wire.rtmp.server import ConnectAsked, PublishAsked, RtmpServer, S
 NAME = "live/cam"
 KEY = "s3cret-K3y"
 TURN_S = 0.01
+BLANK = {"state": "", "last_error": "", "bytes": 0, "dropped_units": 0, "lag_ms": 0, "attempts": 0}
 
 
 @dataclass
@@ -42,7 +43,9 @@ class Site:
     service: ForwardService
 
     def row(self, index: int = 0) -> dict[str, Any]:
-        return self.service.report()[index]
+        """A blank one as long as there is no such destination."""
+        rows = self.service.report()
+        return rows[index] if index < len(rows) else BLANK
 
     async def until(self, condition: Callable[[], object]) -> None:
         """The test's deadline bounds it."""
@@ -50,7 +53,7 @@ class Site:
             await asyncio.sleep(TURN_S)
 
     async def until_state(self, state: str, index: int = 0) -> None:
-        await self.until(lambda: self.service.report() and self.row(index)["state"] == state)
+        await self.until(lambda: self.row(index)["state"] == state)
 
     async def until_error(self, words: str, index: int = 0) -> None:
         await self.until(lambda: words in self.row(index)["last_error"])
@@ -80,18 +83,33 @@ async def forward_site(*rules: Rule) -> AsyncIterator[Site]:
 
 
 class Camera:
-    """Publishes a clip in a loop, `speed` times as fast as it was made, and keeps the units."""
+    """Publishes a clip in a loop, `speed` times as fast as it was made, and keeps the units.
+
+    padding_bytes: added to each picture, as filler data (H.264 §7.3.2.7).
+    """
 
     def __init__(
-        self, hub: Hub, kind: str = "h264+aac", name: str = NAME, *, speed: float = 1.0
+        self,
+        hub: Hub,
+        kind: str = "h264+aac",
+        name: str = NAME,
+        *,
+        speed: float = 1.0,
+        padding_bytes: int = 0,
     ) -> None:
         self.hub, self.kind, self.name, self.speed = hub, kind, name, speed
+        self._padding = (b"\x0c" + b"\xff" * padding_bytes + b"\x80",) if padding_bytes else ()
         self.units: list[AccessUnit] = []
         self.publisher: Publisher | None = None
+        self.is_over = False
 
     @property
     def stream(self) -> Stream:
         return self.hub.find(self.name)
+
+    def _padded(self, unit: AccessUnit, track: Track) -> AccessUnit:
+        parts = unit.parts + (self._padding if track.kind is Kind.VIDEO else ())
+        return replace(unit, track=track, parts=parts)
 
     async def run(self, rounds: int = 1000) -> None:
         loop = asyncio.get_running_loop()
@@ -108,10 +126,11 @@ class Camera:
                     due_s = began_s + (unit.dts_us - start_us) / 1e6 / self.speed
                     if (delay_s := due_s - loop.time()) > 0:
                         await asyncio.sleep(delay_s)
-                    unit.track = by_id[unit.track.id]
+                    unit = self._padded(unit, by_id[unit.track.id])
                     publisher.write(unit)
                     self.units.append(unit)
                 began_s += (last_us - start_us + 33_333) / 1e6 / self.speed
+        self.is_over = True
 
 
 @asynccontextmanager
@@ -127,7 +146,7 @@ async def filming(camera: Camera, rounds: int = 1000) -> AsyncIterator[Camera]:
 
 @dataclass
 class Origin:
-    """An RTMP server that keeps what it is sent. The switches are looked at per connection.
+    """An RTMP server that keeps what the newest publisher sends, by switches that may be turned.
 
     refuse: a code to answer publish with; redirect: where to send who connects; deaf: accept the
     publisher, then read nothing; mute: accept the connection and say nothing.
@@ -138,6 +157,9 @@ class Origin:
     redirect: str = ""
     deaf: bool = False
     mute: bool = False
+    chunk_bytes: int = 1 << 16
+    pause_s: float = 0.0
+    tls: ssl.SSLContext | None = None
     connects: list[ConnectAsked] = field(default_factory=list)
     publishes: list[PublishAsked] = field(default_factory=list)
     media: list[Message] = field(default_factory=list)
@@ -152,13 +174,17 @@ class Origin:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.writers.add(writer)
-        server = RtmpServer(os.urandom(1536))
+        server, heard = RtmpServer(os.urandom(1536)), list[Message]()
         try:
-            while data := await reader.read(1 << 16):
+            if self.tls is not None:
+                await writer.start_tls(self.tls)
+            while data := await reader.read(self.chunk_bytes):
+                if self.pause_s:
+                    await asyncio.sleep(self.pause_s)
                 if self.mute:
                     continue
                 for event in server.receive(data, 0):
-                    self.handle(server, event)
+                    self.handle(server, event, heard)
                 writer.write(server.take_output())
                 await writer.drain()
                 if self.deaf and self.publishes:
@@ -169,7 +195,7 @@ class Origin:
             self.writers.discard(writer)
             writer.close()
 
-    def handle(self, server: RtmpServer, event: object) -> None:
+    def handle(self, server: RtmpServer, event: object, heard: list[Message]) -> None:
         match event:
             case ConnectAsked():
                 self.connects.append(event)
@@ -179,12 +205,13 @@ class Origin:
                     server.accept_connect()
             case PublishAsked():
                 self.publishes.append(event)
+                self.media = heard
                 if self.refuse:
                     server.refuse(event.stream_id, self.refuse, self.words)
                 else:
                     server.accept_publish(event.stream_id)
             case Message():
-                self.media.append(event)
+                heard.append(event)
             case Stopped():
                 self.stops += 1
 
@@ -197,7 +224,7 @@ class Origin:
 
 
 @asynccontextmanager
-async def origin(tls: ssl.SSLContext | None = None, **switches: Any) -> AsyncIterator[Origin]:
+async def origin(**switches: Any) -> AsyncIterator[Origin]:
     """Listening until the end of the block."""
     made = Origin(**switches)
     tasks: set[asyncio.Task[Any]] = set()
@@ -205,7 +232,7 @@ async def origin(tls: ssl.SSLContext | None = None, **switches: Any) -> AsyncIte
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.ensure_future(made.serve(reader, writer)))
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(accept, "127.0.0.1", made.port)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made
@@ -219,7 +246,3 @@ async def origin(tls: ssl.SSLContext | None = None, **switches: Any) -> AsyncIte
 
 def rule(*to: str, **more: Any) -> Rule:
     return Rule(to=tuple(to), **more)
-
-
-def carried(tracks: Sequence[Track]) -> list[str]:
-    return [str(track.codec) for track in tracks]
