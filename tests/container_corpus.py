@@ -20,6 +20,12 @@ X265 = (
 )
 AAC = "-c:a aac -b:a 24k -ar 48000"
 OPUS = "-c:a libopus -b:a 16k"
+AV1 = "-c:v libaom-av1 -usage realtime -cpu-used 8 -b:v 50k"
+VP9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 50k"
+FLAC = "-c:a flac -strict experimental -ar 8000"
+AC3 = "-c:a ac3 -b:a 32k -ac 1 -ar 48000"
+EAC3 = "-c:a eac3 -b:a 32k -ac 1 -ar 48000"
+MP3 = "-c:a libmp3lame -b:a 32k"
 
 
 def by_ffmpeg(codecs: str, format: str, *, audio_tracks: int = 1) -> bytes:
@@ -59,6 +65,10 @@ def corpora() -> dict[str, bytes]:
         "flv/ffmpeg": by_ffmpeg(f"{X264} -bf 2 {AAC}", "flv"),
         "flv/enhanced": remux(new_codecs, "mp4", "flv"),
         "flv/multitrack": remux(several, "mp4", "flv"),
+        "flv/av1_flac": remux(by_ffmpeg(f"{AV1} {FLAC}", "mp4"), "mp4", "flv"),
+        "flv/vp9_ac3": remux(by_ffmpeg(f"{VP9} {AC3}", "mp4"), "mp4", "flv"),
+        "flv/eac3": remux(by_ffmpeg(f"{X264} {EAC3}", "mp4"), "mp4", "flv"),
+        "flv/mp3": by_ffmpeg(f"{X264} {MP3}", "flv"),
         "flv/gstreamer": by_gstreamer(plain, "flvmux"),
         "mpegts/ffmpeg": by_ffmpeg(f"{X264} -bf 2 {AAC}", "mpegts"),
         "mpegts/hevc_opus": by_ffmpeg(f"{X265} {OPUS}", "mpegts"),

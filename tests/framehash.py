@@ -45,13 +45,18 @@ ENCODERS = {
     f"log-level=error:pools=1:keyint={KEY_FRAMES}:min-keyint={KEY_FRAMES}:scenecut=0:bframes=2"
     ":open-gop=0",
     "h264-small": "-c:v libx264 -preset veryfast -b:v 200k -g 15 -bf 0 -vf scale=160:96",
-    "vp9": "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k",
+    "av1": f"-c:v libaom-av1 -usage realtime -cpu-used 8 -b:v 200k -g {KEY_FRAMES}",
+    "vp9": f"-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k -g {KEY_FRAMES}",
     "aac": "-c:a aac -b:a 64k -ar 48000 -ac 2",
     "opus": "-c:a libopus -b:a 48k -ar 48000 -ac 2",
     "ac3": "-c:a ac3 -b:a 96k",
+    "eac3": "-c:a eac3 -b:a 96k",
+    "mp3": "-c:a libmp3lame -b:a 64k",
     "flac": "-c:a flac -strict experimental",
 }
+VIDEO_WORDS = {"h264", "h264-b", "h265", "h265-b", "h264-small", "av1", "vp9"}
 CODECS = {"h264": "h264", "h265": "hevc", "aac": "aac", "opus": "opus"}
+ENHANCED = (b"hvc1", b"Opus", b"av01", b"vp09", b"fLaC", b"ac-3", b"ec-3")
 OLD_FLV_ENDS = 4096  # the sequence headers of an FLV of ours or ffmpeg's stand before this
 
 
@@ -87,7 +92,7 @@ def make_clip(kind: str, format: str = "mp4") -> Path:
 @functools.cache
 def _clip(kind: str, format: str) -> Path:
     target = _directory() / f"{kind}.{format}"
-    if format == "flv" and not set(kind.replace("-b", "").split("+")) <= {"h264", "aac"}:
+    if format == "flv" and not set(kind.replace("-b", "").split("+")) <= {"h264", "aac", "mp3"}:
         target.write_bytes(remux(make_clip(kind), "mp4", "flv"))  # newer than the Debian ffmpeg
         return target
     if format != "mp4":
@@ -109,7 +114,9 @@ def _clip(kind: str, format: str) -> Path:
     words = kind.split("+")
     for word in words:
         source = (
-            f"testsrc2=size=192x128:rate={VIDEO_HZ}" if word[0] in "hv" else "sine=frequency=440"
+            f"testsrc2=size=192x128:rate={VIDEO_HZ}"
+            if word in VIDEO_WORDS
+            else "sine=frequency=440"
         )
         command += ["-f", "lavfi", "-i", f"{source}:duration={DURATION_S}"]
     for index, word in enumerate(words):
@@ -123,7 +130,7 @@ def remux(source: Path | bytes, format: str, to: str) -> bytes:
     out = io.BytesIO()
     opened = source if isinstance(source, Path) else io.BytesIO(source)
     with av.open(opened, "r", format=format) as demuxer, av.open(out, "w", format=to) as muxer:
-        streams = {s.index: muxer.add_stream_from_template(s) for s in demuxer.streams}
+        streams = {s.index: muxer.add_stream_from_template(s, opaque=True) for s in demuxer.streams}
         for packet in demuxer.demux():
             if packet.dts is not None:
                 packet.stream = streams[packet.stream.index]
@@ -134,7 +141,7 @@ def remux(source: Path | bytes, format: str, to: str) -> bytes:
 def is_enhanced_flv(source: Path | bytes, format: str) -> bool:
     head = source.read_bytes() if isinstance(source, Path) else source
     head = head[:OLD_FLV_ENDS]
-    return format == "flv" and (b"hvc1" in head or b"Opus" in head)
+    return format == "flv" and any(name in head for name in ENHANCED)
 
 
 def _as_file(source: Path | bytes, format: str) -> Path:

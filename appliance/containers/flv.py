@@ -76,15 +76,23 @@ class FourCc(bytes, Enum):
 
     AVC = b"avc1"
     HEVC = b"hvc1"
+    AV1 = b"av01"
+    VP9 = b"vp09"
     AAC = b"mp4a"
     OPUS = b"Opus"
     PCMA = b"alaw"
     PCMU = b"ulaw"
+    MP3 = b".mp3"
+    FLAC = b"fLaC"
+    AC3 = b"ac-3"
+    EAC3 = b"ec-3"
 
 
 AVC_ID = 7
 HEVC_ID = 12  # never standardised, yet what many encoders of Chinese make send
 AAC_FORMAT = 10
+MP3_FORMAT = 2
+MP3_8_KHZ_FORMAT = 14
 PCMA_FORMAT = 7
 PCMU_FORMAT = 8
 EX_AUDIO_FORMAT = 9
@@ -97,12 +105,12 @@ LEGACY_VIDEO = {
     6: b"scr2",
     AVC_ID: FourCc.AVC.value,
     HEVC_ID: FourCc.HEVC.value,
-    13: b"av01",
+    13: FourCc.AV1.value,
 }
 LEGACY_AUDIO = {
     0: b"pcm ",
     1: b"adpc",
-    2: b".mp3",
+    MP3_FORMAT: FourCc.MP3.value,
     3: b"pcml",
     4: b"nell",
     5: b"nell",
@@ -111,7 +119,7 @@ LEGACY_AUDIO = {
     PCMU_FORMAT: FourCc.PCMU.value,
     AAC_FORMAT: FourCc.AAC.value,
     11: b"spex",
-    14: b".mp3",
+    MP3_8_KHZ_FORMAT: FourCc.MP3.value,
 }
 
 _TAG_HEADER = struct.Struct(">II3x")

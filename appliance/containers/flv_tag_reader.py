@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import is_
 
 from appliance.containers.flv import FourCc, TagType
 from appliance.containers.flv_tag_parser import Content, TagPart, parse_audio_tag, parse_video_tag
 from appliance.errors import PeerError
-from appliance.media import h264, h265
+from appliance.media import av1, h264, h265, vp9
 from appliance.media.aac import AacConfig
+from appliance.media.ac3 import Ac3Config
 from appliance.media.amf0 import Value, decode
 from appliance.media.clock import Unroller
+from appliance.media.flac import FlacConfig
 from appliance.media.g711 import G711Config
+from appliance.media.mp3 import Mp3Config
 from appliance.media.nal import split_length_prefixed
 from appliance.media.opus import OpusConfig
-from appliance.media.sps import NalSplit
+from appliance.media.sps import MAX_SIDE_PX
 from appliance.media.track import Codec, CodecConfig, Kind, Track
 from appliance.media.unit import AccessUnit, Buffer
 
@@ -40,6 +43,7 @@ class _Lane:
     fourcc: bytes = b""
     length_bytes: int = 4
     sets: h264.ParameterSets | h265.ParameterSets | None = None
+    record: vp9.Vp9Config | None = None
 
     def set_config(self, config: CodecConfig) -> None:
         """A new Track only if the configuration differs in value."""
@@ -134,45 +138,61 @@ class FlvTagReader:
 
     def _read_config(self, lane: _Lane, part: TagPart) -> None:
         if not part.data:
-            self.ignored["empty sequence header"] += 1  # before the encoder knows its own
+            # Before the encoder knows its own, or of a codec whose frames describe themselves
+            self.ignored["empty sequence header"] += 1
             return
         header = bytes(part.data)
         if header == lane.header and part.fourcc == lane.fourcc:
             return
         config = _CONFIG_READERS[part.fourcc](header)
+        if part.fourcc != lane.fourcc:
+            lane.track = None
         lane.header, lane.fourcc, lane.wire_track = header, part.fourcc, part.wire_track
         lane.sets = None
-        if isinstance(config, h264.H264Config):
+        if isinstance(config, vp9.Vp9Config):
+            lane.record, config = config, self._with_announced_size(config)
+        elif isinstance(config, h264.H264Config):
             lane.sets = h264.ParameterSets(config)
             lane.length_bytes = h264.avcc_length_bytes(header)
         elif isinstance(config, h265.H265Config):
             lane.sets = h265.ParameterSets(config)
             lane.length_bytes = h265.hvcc_length_bytes(header)
-        lane.set_config(config)
+        if config is not None:  # or else the first key brings it
+            lane.set_config(config)
+
+    def _with_announced_size(self, record: vp9.Vp9Config) -> CodecConfig | None:
+        """By the metadata, so that sound before the first key need not begin the stream alone."""
+        sizes_px = [
+            int(size)
+            for size in (self.metadata.get("width"), self.metadata.get("height"))
+            if isinstance(size, int | float) and 1 <= size <= MAX_SIDE_PX
+        ]
+        if len(sizes_px) < 2:
+            return None
+        return replace(record, width_px=sizes_px[0], height_px=sizes_px[1])
 
     def _read_frame(self, lane: _Lane, part: TagPart, timestamp_us: int) -> AccessUnit | None:
-        if part.fourcc in _G711:
-            lane.set_config(G711Config(_G711[part.fourcc], 8000, part.channels))
-        elif part.fourcc != lane.fourcc:
+        describe = _SELF_DESCRIBING.get(part.fourcc)
+        if describe is None and part.fourcc != lane.fourcc:
             self.ignored["before its sequence header"] += 1
             return None
         dts_us = timestamp_us + part.offset_ns // 1000
         try:
-            parts, key = self._parts(lane, part.data)
+            if describe is not None and part.data:
+                lane.set_config(describe(part))
+                lane.header, lane.fourcc, lane.wire_track = b"", part.fourcc, part.wire_track
+            parts, key = _parts(lane, part.data)
         except PeerError as error:
             self._count_damage(error)
             return None
-        if lane.track is None or not parts:
+        if not parts:
             self.ignored["empty"] += 1
+            return None
+        if lane.track is None:
+            self.ignored["before its first key"] += 1
             return None
         self._damaged_in_row = 0
         return AccessUnit(lane.track, dts_us, dts_us + part.composition_ms * 1000, key, parts)
-
-    def _parts(self, lane: _Lane, data: memoryview) -> tuple[tuple[Buffer, ...], bool]:
-        if lane.kind is Kind.AUDIO:
-            return ((data,) if data else ()), True
-        split = _split_video(lane, data)
-        return tuple(split.media), split.key
 
     def _count_damage(self, error: PeerError) -> None:
         self.damaged += 1
@@ -181,7 +201,29 @@ class FlvTagReader:
             raise PeerError(f"{self._damaged_in_row} damaged frames in a row, as: {error}")
 
 
-def _split_video(lane: _Lane, data: memoryview) -> NalSplit:
+def _parts(lane: _Lane, data: memoryview) -> tuple[tuple[Buffer, ...], bool]:
+    """What a unit is made of, and whether it is key. Raises: PeerError."""
+    if lane.kind is Kind.AUDIO or not data:
+        return ((data,) if data else ()), True
+    if lane.fourcc == FourCc.AV1:
+        return _av1_parts(lane, data)
+    if lane.fourcc == FourCc.VP9:
+        config = vp9.parse_key_frame(data, lane.record or vp9.Vp9Config())
+        if config is not None:
+            lane.set_config(config)
+        return (data,), config is not None
+    return _nal_parts(lane, data)
+
+
+def _av1_parts(lane: _Lane, data: memoryview) -> tuple[tuple[Buffer, ...], bool]:
+    """OBUs; a sequence header before a key that differs makes a new Track."""
+    unit = av1.split_temporal_unit(data)
+    if unit.key and unit.sequence_header is not None:
+        lane.set_config(av1.Av1Config(unit.sequence_header))
+    return tuple(unit.obus), unit.key
+
+
+def _nal_parts(lane: _Lane, data: memoryview) -> tuple[tuple[Buffer, ...], bool]:
     """Sorted NAL units; parameter sets among them that differ make a new Track."""
     nals = split_length_prefixed(data, lane.length_bytes)
     if isinstance(lane.sets, h265.ParameterSets):
@@ -192,25 +234,33 @@ def _split_video(lane: _Lane, data: memoryview) -> NalSplit:
         config = lane.sets.update(split) if lane.sets else None
     if config is not None:
         lane.set_config(config)
-    return split
+    return tuple(split.media), split.key
 
 
 def _refuse_header(_: bytes) -> CodecConfig:
     raise PeerError("a sequence header for a codec that has none")
 
 
-_G711 = {FourCc.PCMA.value: Codec.PCMA, FourCc.PCMU.value: Codec.PCMU}
-_CONFIG_READERS: dict[bytes, Callable[[bytes], CodecConfig]] = {
+_SELF_DESCRIBING: dict[bytes, Callable[[TagPart], CodecConfig]] = {
+    FourCc.PCMA.value: lambda part: G711Config(Codec.PCMA, 8000, part.channels),
+    FourCc.PCMU.value: lambda part: G711Config(Codec.PCMU, 8000, part.channels),
+    FourCc.MP3.value: lambda part: Mp3Config.from_frame(part.data),
+    FourCc.AC3.value: lambda part: Ac3Config.from_frame(part.data),
+    FourCc.EAC3.value: lambda part: Ac3Config.from_frame(part.data),
+}
+_CONFIG_READERS: dict[bytes, Callable[[bytes], CodecConfig | None]] = {
     FourCc.AVC.value: h264.H264Config.from_avcc,
     FourCc.HEVC.value: h265.H265Config.from_hvcc,
+    FourCc.AV1.value: av1.Av1Config.from_av1c,
+    FourCc.VP9.value: vp9.Vp9Config.from_vpcc,
     FourCc.AAC.value: AacConfig,
     FourCc.OPUS.value: OpusConfig.from_opus_head,
-    FourCc.PCMA.value: _refuse_header,
-    FourCc.PCMU.value: _refuse_header,
+    FourCc.FLAC.value: FlacConfig.from_header,
+    **dict.fromkeys(_SELF_DESCRIBING, _refuse_header),
 }
 # fmt: off
 _UNSUPPORTED = frozenset({  # what may be named in a message; anything else is "unknown codec"
-    b"av01", b"vp08", b"vp09", b"vvc1", b"h263", b"scr1", b"scr2", b"vp6f", b"vp6a",
-    b"ac-3", b"ec-3", b".mp3", b"fLaC", b"adpc", b"nell", b"pcm ", b"pcml", b"spex",
+    b"vp08", b"vvc1", b"h263", b"scr1", b"scr2", b"vp6f", b"vp6a",
+    b"adpc", b"nell", b"pcm ", b"pcml", b"spex",
 })
 # fmt: on

@@ -15,9 +15,17 @@ from appliance.media.track import Codec, Kind, Track
 
 if TYPE_CHECKING:
     from appliance.media.aac import AacConfig
+    from appliance.media.ac3 import Ac3Config
+    from appliance.media.av1 import Av1Config
+    from appliance.media.flac import FlacConfig
     from appliance.media.h264 import H264Config
     from appliance.media.h265 import H265Config
+    from appliance.media.mp3 import Mp3Config
     from appliance.media.opus import OpusConfig
+    from appliance.media.vp9 import Vp9Config
+
+    VideoConfig = H264Config | H265Config | Av1Config | Vp9Config
+    AudioConfig = AacConfig | OpusConfig | FlacConfig | Ac3Config | Mp3Config
 
 VIDEO_TIMESCALE_HZ = 90_000
 MOVIE_TIMESCALE_HZ = 1000
@@ -47,7 +55,7 @@ def timescale_hz(track: Track) -> int:
         return VIDEO_TIMESCALE_HZ
     if track.codec is Codec.OPUS:
         return 48_000  # Encapsulation of Opus in ISOBMFF §4.3.2: always 48 kHz
-    return cast("AacConfig", track.config).sample_rate_hz
+    return cast("AudioConfig", track.config).sample_rate_hz
 
 
 def init_segment(tracks: Sequence[Track]) -> bytes:
@@ -169,16 +177,38 @@ def _sample_entry(track: Track) -> bytes:
         case Codec.H265:
             hevc = cast("H265Config", track.config)
             return _visual_entry(b"hvc1", hevc, box(b"hvcC", hevc.to_hvcc()))
+        case Codec.AV1:
+            av1 = cast("Av1Config", track.config)
+            return _visual_entry(b"av01", av1, box(b"av1C", av1.to_av1c()))
+        case Codec.VP9:
+            vp9 = cast("Vp9Config", track.config)
+            return _visual_entry(b"vp09", vp9, box(b"vpcC", vp9.to_vpcc()))
+    return _sound_entry(track)
+
+
+def _sound_entry(track: Track) -> bytes:
+    match track.codec:
         case Codec.AAC:
             aac = cast("AacConfig", track.config)
-            return _audio_entry(b"mp4a", aac, aac.sample_rate_hz, _esds(aac.asc))
+            return _audio_entry(b"mp4a", aac, _esds(0x40, aac.asc))
+        case Codec.MP3:
+            mp3 = cast("Mp3Config", track.config)
+            return _audio_entry(b"mp4a", mp3, _esds(mp3.object_type, b""))
         case Codec.OPUS:
             opus = cast("OpusConfig", track.config)
-            return _audio_entry(b"Opus", opus, 48_000, _dops(opus))
+            return _audio_entry(b"Opus", opus, _dops(opus))
+        case Codec.FLAC:
+            flac = cast("FlacConfig", track.config)
+            blocks = full_box(b"dfLa", 0, 0, flac.to_blocks())
+            return _audio_entry(b"fLaC", flac, blocks, sample_bits=flac.sample_bits)
+        case Codec.AC3 | Codec.EAC3:
+            ac3 = cast("Ac3Config", track.config)
+            kinds = (b"ac-3", b"dac3") if track.codec is Codec.AC3 else (b"ec-3", b"dec3")
+            return _audio_entry(kinds[0], ac3, box(kinds[1], ac3.to_box_body()))
     raise CodecUnsupported(f"fMP4 does not carry {track.codec} here")
 
 
-def _visual_entry(kind: bytes, config: H264Config | H265Config, description: bytes) -> bytes:
+def _visual_entry(kind: bytes, config: VideoConfig, description: bytes) -> bytes:
     """§12.1.3: 72 dpi, one frame per sample, 24 bits."""
     return box(
         kind,
@@ -190,21 +220,22 @@ def _visual_entry(kind: bytes, config: H264Config | H265Config, description: byt
 
 
 def _audio_entry(
-    kind: bytes, config: AacConfig | OpusConfig, sample_rate_hz: int, description: bytes
+    kind: bytes, config: AudioConfig, description: bytes, *, sample_bits: int = 16
 ) -> bytes:
     """§12.2.3; a rate that does not fit 16 bits is left 0, the decoder takes it from the config."""
-    rate = sample_rate_hz << 16 if sample_rate_hz < 0x10000 else 0
+    rate = config.sample_rate_hz << 16 if config.sample_rate_hz < 0x10000 else 0
     return box(
         kind,
         struct.pack(">6xH8x", 1),
-        struct.pack(">HHHHI", config.channels, 16, 0, 0, rate),
+        struct.pack(">HHHHI", config.channels, sample_bits, 0, 0, rate),
         description,
     )
 
 
-def _esds(asc: bytes) -> bytes:
-    """ISO/IEC 14496-14 §5.6: ES, decoder config (AAC audio) and decoder specific descriptors."""
-    decoder = struct.pack(">BBBHII", 0x40, 0x15, 0, 0, 0, 0) + _descriptor(0x05, asc)
+def _esds(object_type: int, asc: bytes) -> bytes:
+    """ISO/IEC 14496-14 §5.6: ES, decoder config and, if there is one, its specific descriptor."""
+    decoder = struct.pack(">BBBHII", object_type, 0x15, 0, 0, 0, 0)
+    decoder += _descriptor(0x05, asc) if asc else b""
     stream = struct.pack(">HB", 0, 0) + _descriptor(0x04, decoder) + _descriptor(0x06, b"\x02")
     return full_box(b"esds", 0, 0, _descriptor(0x03, stream))
 

@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from appliance.containers.fmp4_boxes import (
     SYNC_SAMPLE,
@@ -25,14 +25,21 @@ from appliance.containers.fmp4_boxes import (
     timescale_hz,
 )
 from appliance.errors import CodecUnsupported, PeerError
-from appliance.media.aac import AacConfig
 from appliance.media.clock import ticks_to_us, us_to_ticks
 from appliance.media.opus import packet_duration_us
 from appliance.media.track import Codec, Kind, Track
 from appliance.media.unit import AccessUnit, Buffer, Chunk
 
-VIDEO_CODECS = (Codec.H264, Codec.H265)
-AUDIO_CODECS = (Codec.AAC, Codec.OPUS)
+if TYPE_CHECKING:
+    from appliance.media.aac import AacConfig
+    from appliance.media.ac3 import Ac3Config
+    from appliance.media.flac import FlacConfig
+    from appliance.media.mp3 import Mp3Config
+
+    FramedConfig = AacConfig | Ac3Config | FlacConfig | Mp3Config  # of frames that last the same
+
+VIDEO_CODECS = (Codec.H264, Codec.H265, Codec.AV1, Codec.VP9)
+AUDIO_CODECS = (Codec.AAC, Codec.OPUS, Codec.FLAC, Codec.AC3, Codec.EAC3, Codec.MP3)
 
 MAX_SILENCE_US = 1_000_000
 MAX_CHUNK_BYTES = 4 << 20  # against keyless streams of any bitrate; one unit may still pass it
@@ -120,12 +127,18 @@ class _Lane(ABC):
 
 
 class _VideoLane(_Lane):
-    """Samples are NAL units behind four-byte lengths; per sample: duration, size, composition.
+    """Samples are NAL units behind four-byte lengths, or of AV1 and VP9 the parts as they stand.
+
+    Per sample: duration, size, composition.
 
     Stamps become ticks of 90 kHz as by `us_to_ticks`, written out because that is most of the work.
     """
 
-    __slots__ = ()
+    __slots__ = ("_has_lengths",)
+
+    def __init__(self, track_id: int, track: Track) -> None:
+        super().__init__(track_id, track)
+        self._has_lengths = track.codec in {Codec.H264, Codec.H265}
 
     def _starts(self) -> list[int]:
         """Stamps of a track grow by more than a tick (media/timeline.py)."""
@@ -136,10 +149,13 @@ class _VideoLane(_Lane):
         values: list[int] = []
         payload_bytes = 0
         for unit, start, duration in zip(units, starts, durations, strict=False):
-            parts = unit.parts
-            for nal in parts:
-                payload += (len(nal).to_bytes(4, "big"), nal)
-            size = unit.size_bytes + 4 * len(parts)
+            parts, size = unit.parts, unit.size_bytes
+            if self._has_lengths:
+                for nal in parts:
+                    payload += (len(nal).to_bytes(4, "big"), nal)
+                size += 4 * len(parts)
+            else:
+                payload += parts
             payload_bytes += size
             values += (duration, size, (unit.pts_us * 9 + 50) // 100 - start & 0xFFFFFFFF)
         self.step_ticks = durations[-1]
@@ -167,7 +183,7 @@ class _AudioLane(_Lane):
         if self._is_opus:
             self.step_ticks = DEFAULT_OPUS_TICKS
         else:
-            self.step_ticks = cast("AacConfig", track.config).frame_samples
+            self.step_ticks = cast("FramedConfig", track.config).frame_samples
 
     def _starts(self) -> list[int]:
         starts: list[int] = []

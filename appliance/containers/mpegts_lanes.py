@@ -1,6 +1,7 @@
 """One track's way into a transport stream: its line in the PMT and its PES packets.
 
-H.264 as ISO/IEC 13818-1 §2.14, HEVC §2.17, AAC in ADTS, Opus behind control headers.
+H.264 as ISO/IEC 13818-1 §2.14, HEVC §2.17, AAC in ADTS, Opus behind control headers, MPEG audio as
+it is, AC-3 and E-AC-3 as ATSC A/53 part 3 §6.7 has them. AV1, VP9 and FLAC have no form here.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from appliance.containers.mpegts_pes import (
 )
 from appliance.errors import CodecUnsupported, PeerError
 from appliance.media.aac import AacConfig, adts_header
+from appliance.media.ac3 import Ac3Config
 from appliance.media.h264 import H264Config
 from appliance.media.h265 import H265Config
+from appliance.media.mp3 import Mp3Config
 from appliance.media.nal import START_CODE, join_annexb
 from appliance.media.opus import OpusConfig, packet_duration_us
-from appliance.media.track import CodecConfig
+from appliance.media.track import Codec, CodecConfig
 from appliance.media.unit import AccessUnit, Buffer
 
 DECODE_DELAY_US = 500_000  # stamps run this far ahead of PCR: what a decoder may buffer
@@ -76,12 +79,22 @@ class VideoLane:
 class AudioLane(ABC):
     """Frames gather until they are flushed as one PES packet, which has the first one's stamp."""
 
-    __slots__ = ("_count", "_next_us", "_pieces", "_size_bytes", "first_us", "stream", "writer")
+    __slots__ = (
+        "_count",
+        "_next_us",
+        "_pieces",
+        "_size_bytes",
+        "_stream_id",
+        "first_us",
+        "stream",
+        "writer",
+    )
 
-    STREAM_ID = STREAM_AUDIO
-
-    def __init__(self, stream: ElementaryStream, writer: PacketWriter) -> None:
+    def __init__(
+        self, stream: ElementaryStream, writer: PacketWriter, stream_id: int = STREAM_AUDIO
+    ) -> None:
         self.stream = stream
+        self._stream_id = stream_id
         self.writer = writer
         self._pieces: list[Buffer] = []
         self._size_bytes = 0
@@ -120,7 +133,7 @@ class AudioLane(ABC):
         """Write what is gathered, if anything; returns when it ends."""
         if self.first_us is not None:
             pts = stamp(self.first_us)
-            header = make_pes_header(self.STREAM_ID, self._size_bytes, pts, pts)
+            header = make_pes_header(self._stream_id, self._size_bytes, pts, pts)
             self.writer.write(out, b"".join((header, *self._pieces)), adaptation)
             self._pieces, self._size_bytes, self._count, self.first_us = [], 0, 0, None
         return self._next_us
@@ -148,15 +161,13 @@ class AacLane(AudioLane):
 class OpusLane(AudioLane):
     __slots__ = ("_duration_us",)
 
-    STREAM_ID = STREAM_PRIVATE_1
-
     def __init__(self, config: OpusConfig, writer: PacketWriter) -> None:
         """Raises: CodecUnsupported if there is no code for the channel mapping."""
         descriptors = opus_descriptors(config)
         if descriptors is None:
             raise CodecUnsupported(f"MPEG-TS has no code for Opus mapped {config.mapping.hex()}")
         stream = ElementaryStream(writer.pid, StreamType.PRIVATE_PES, descriptors)
-        super().__init__(stream, writer)
+        super().__init__(stream, writer, STREAM_PRIVATE_1)
         self._duration_us = 0
 
     def _framing(self, unit: AccessUnit) -> bytes | None:
@@ -173,12 +184,40 @@ class OpusLane(AudioLane):
         return self._duration_us
 
 
+class FrameLane(AudioLane):
+    """Frames that find each other by their own sync words: MPEG audio, AC-3, E-AC-3."""
+
+    __slots__ = ("_frame_samples", "_rate_hz")
+
+    def __init__(self, config: Mp3Config | Ac3Config, writer: PacketWriter) -> None:
+        stream_type, descriptors, stream_id = StreamType.MPEG1_AUDIO, b"", STREAM_AUDIO
+        if isinstance(config, Ac3Config):
+            is_old = config.codec is Codec.AC3
+            stream_type = StreamType.AC3 if is_old else StreamType.EAC3
+            descriptors = registration(b"AC-3" if is_old else b"EAC3")
+            stream_id = STREAM_PRIVATE_1
+        elif not config.is_mpeg1:
+            stream_type = StreamType.MPEG2_AUDIO
+        stream = ElementaryStream(writer.pid, stream_type, descriptors)
+        super().__init__(stream, writer, stream_id)
+        self._frame_samples = config.frame_samples
+        self._rate_hz = config.sample_rate_hz
+
+    def _framing(self, unit: AccessUnit) -> bytes | None:
+        return b"" if unit.size_bytes <= MAX_PES_BYTES else None
+
+    def _gathered_us(self, newest: AccessUnit) -> int:
+        return self._count * self._frame_samples * 1_000_000 // self._rate_hz
+
+
 def make_audio_lane(config: CodecConfig, writer: PacketWriter) -> AudioLane:
     """Raises: CodecUnsupported if MPEG-TS cannot carry it."""
     if isinstance(config, AacConfig):
         return AacLane(config, writer)
     if isinstance(config, OpusConfig):
         return OpusLane(config, writer)
+    if isinstance(config, Mp3Config | Ac3Config):
+        return FrameLane(config, writer)
     raise CodecUnsupported(f"MPEG-TS has no form for {config.codec}")
 
 

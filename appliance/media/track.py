@@ -16,10 +16,15 @@ class Codec(StrEnum):
     H264 = "h264"
     H265 = "h265"
     AV1 = "av1"
+    VP9 = "vp9"
     AAC = "aac"
     OPUS = "opus"
     PCMA = "pcma"
     PCMU = "pcmu"
+    MP3 = "mp3"
+    FLAC = "flac"
+    AC3 = "ac3"
+    EAC3 = "eac3"
 
 
 class CodecConfig(Protocol):

@@ -14,8 +14,9 @@ class AccessUnit:
     """One coded picture, or one raw audio frame, with its place in time.
 
     parts: video: NAL units without start code or length prefix, without parameter sets and
-        access unit delimiters (SEI stays); audio: exactly one part, the raw frame (no ADTS,
-        no Opus self-delimiting).
+        access unit delimiters (SEI stays); of AV1: OBUs as they stand, without temporal
+        delimiters; of VP9: one frame or superframe; audio: exactly one part, the raw frame (no
+        ADTS, no Opus self-delimiting).
     dts_us, pts_us: microseconds; on the source's own clock until `Publisher.write`, on the
         stream's monotonic timeline afterwards, where pts_us >= dts_us and dts_us grows per track.
     key: decoding can start here (IDR, or a recovery point the source vouches for); every audio

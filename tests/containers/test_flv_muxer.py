@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from container_samples import (
@@ -172,8 +173,8 @@ class _Unknown:
     """A codec that is not there yet."""
 
     kind = avc_config().kind
-    codec = Codec.AV1
-    rfc6381 = "av01"
+    codec = cast("Codec", "vvc")
+    rfc6381 = "vvc1"
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,15 @@ from appliance.services.api.envelope import make_id
 VHOST = "__defaultVhost__"
 VHOST_ID = make_id(f"vhost {VHOST}")
 
-VIDEO_CODECS = {Codec.H264: "H264", Codec.H265: "HEVC", Codec.AV1: "AV1"}
-AUDIO_CODECS = {Codec.AAC: "AAC", Codec.OPUS: "Opus"}
+VIDEO_CODECS = {Codec.H264: "H264", Codec.H265: "HEVC", Codec.AV1: "AV1", Codec.VP9: "VP9"}
+AUDIO_CODECS = {
+    Codec.AAC: "AAC",
+    Codec.OPUS: "Opus",
+    Codec.MP3: "MP3",
+    Codec.FLAC: "FLAC",
+    Codec.AC3: "AC-3",
+    Codec.EAC3: "E-AC-3",
+}
 # ISO/IEC 14496-10 §A.2, ISO/IEC 23008-2 §A.3, in SRS's spelling
 H264_PROFILES = {
     66: "Baseline",
