@@ -9,9 +9,11 @@
 
 import { LibraryEngine } from './library.js';
 import { NativeEngine } from './native.js';
+import { QuickEngine } from './quick.js';
 
 export const NATIVE = 'native';
 export const HLSJS = 'hls';
+export const QUICK = 'quick';
 
 const TICK_MS = 500;
 const STALL_TOLD_MS = 1500;
@@ -37,19 +39,27 @@ function playsNatively() {
   return document.createElement('video').canPlayType(HLS_TYPE) !== '';
 }
 
+function makeEngine(engine, video, isPreview) {
+  if (engine === NATIVE) return new NativeEngine(video);
+  return engine === QUICK ? new QuickEngine(video) : new LibraryEngine(video, isPreview);
+}
+
 function delay_ms(failures) {
   return Math.min(MAX_DELAY_MS, 500 * 2 ** Math.min(failures, 6)) * (0.8 + Math.random() * 0.4);
 }
 
 export class Playback {
-  // engine: of chooseEngine. url: a function, so that a key given later is used. now: the device's
-  // clock or null.
+  // engine: of chooseEngine. url: a function of the engine, so that a key given later is used. now:
+  // the device's clock or null.
   constructor(video, { url, engine, now, isPreview, onChange }) {
     this.video = video;
     this.state = 'idle';
     this.detail = '';
     this.engine = engine; // which it is now
-    this._engine = engine === NATIVE ? new NativeEngine(video) : new LibraryEngine(video, isPreview);
+    this.gaveUp = ''; // why QUICK is not used any more
+    this._usual = engine;
+    this._isPreview = isPreview;
+    this._engine = makeEngine(engine, video, isPreview);
     this._canPlay = engine !== null;
     this._url = url;
     this._now = now || (() => null);
@@ -112,6 +122,26 @@ export class Playback {
     this._play();
   }
 
+  // QUICK or the usual engine, from now on. QUICK gives way to the usual one by itself when it fails.
+  choose(isQuick) {
+    this.gaveUp = '';
+    this._use(isQuick ? QUICK : this._usual);
+  }
+
+  _use(engine) {
+    if (engine === this.engine) return;
+    this._detach();
+    this.engine = engine;
+    this._engine = makeEngine(engine, this.video, this._isPreview);
+    this._failures = 0;
+    if (this._timer && this.state !== 'paused') this._attach();
+  }
+
+  _giveUp(reason) {
+    this.gaveUp = reason || 'the picture stood still';
+    this._use(this._usual);
+  }
+
   // As the engines': {ms, exact} or null.
   latency() {
     return this._engine.latency(this._now());
@@ -133,7 +163,7 @@ export class Playback {
     this._movedAt = performance.now();
     this._pausedAt = 0;
     this._set(this._failures ? 'reconnecting' : 'connecting');
-    await this._engine.load(this._url(), (kind, reason) => {
+    await this._engine.load(this._url(this.engine), (kind, reason) => {
       if (load === this._load) this._onFault(kind, reason);
     });
     if (load === this._load) this._play();
@@ -157,7 +187,9 @@ export class Playback {
   }
 
   _onFault(kind, reason) {
-    if (kind === 'missing' && playsNatively() && this._failures) {
+    if (this.engine === QUICK) {
+      this._giveUp(reason);
+    } else if (kind === 'missing' && playsNatively() && this._failures) {
       // Twice: a device set up without npm has no hls.js. What the browser has is better than none.
       this._detach();
       this.engine = NATIVE;
@@ -173,6 +205,10 @@ export class Playback {
 
   _retry(reason) {
     if (this._retryTimer || !this._timer) return;
+    if (this.engine === QUICK) {
+      this._giveUp(reason);
+      return;
+    }
     const wait_ms = delay_ms(this._failures);
     this._failures += 1;
     this._set('reconnecting', reason);

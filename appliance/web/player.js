@@ -3,7 +3,8 @@
 import { breakable, copyButton, el, setFigures, setText } from './dom.js';
 import { Feed } from './feed.js';
 import { keyNote, refusedNote } from './keyform.js';
-import { chooseEngine, HLSJS, Playback } from './playback.js';
+import { chooseEngine, HLSJS, Playback, QUICK } from './playback.js';
+import { playsQuickly } from './quick.js';
 import { address, origin, shareRow } from './share.js';
 import { Upright } from './upright.js';
 import { bindControls } from './controls.js';
@@ -18,7 +19,10 @@ const stage = at('stage');
 const note = at('note');
 
 const hlsPath = `/${name}.m3u8`;
-const engine = chooseEngine(new URLSearchParams(window.location.search).get('player'));
+const flvPath = `/${name}.flv`;
+const wanted = new URLSearchParams(window.location.search).get('player');
+const engine = chooseEngine(wanted);
+let wantsQuick = wanted === QUICK; // until it is known whether the stream can
 let stream = null; // its entry in the device's last answer; null while it is not there
 let answerState = '';
 let stillSince = 0;
@@ -26,7 +30,7 @@ let stillSince = 0;
 const feed = new Feed(onAnswer);
 const playback = new Playback(video, {
   engine,
-  url: () => feed.withCredentials(hlsPath),
+  url: (kind) => feed.withCredentials(kind === QUICK ? flvPath : hlsPath),
   now: () => feed.now(),
   onChange: onPlayback,
 });
@@ -43,6 +47,7 @@ function onAnswer(answer) {
     watchForUpdate(answer.page);
     const before = stream;
     stream = answer.streams.find((candidate) => candidate.name === name) || null;
+    offerQuick();
     const playable = stream && (stream.online || stream.on_demand);
     if (playable && playback.state === 'idle') playback.start();
     else if (playback.state === 'locked' || hasOtherCodec(before, stream)) playback.retryNow();
@@ -60,6 +65,24 @@ function hasOtherCodec(before, now) {
   const kind = (entry) => (entry && entry.video ? entry.video.rfc6381 : '');
   return kind(now) !== '' && kind(before) !== '' && kind(now) !== kind(before);
 }
+
+// Low latency is a choice where the browser has what it needs for this stream.
+function offerQuick() {
+  const can = playsQuickly(stream);
+  at('quick').hidden = !can && playback.engine !== QUICK;
+  if (can && wantsQuick) playback.choose(true);
+  if (can) wantsQuick = false;
+}
+
+at('quick').addEventListener('click', () => {
+  const isQuick = playback.engine !== QUICK;
+  playback.choose(isQuick);
+  const query = new URLSearchParams(window.location.search);
+  if (isQuick) query.set('player', QUICK);
+  else query.delete('player');
+  window.history.replaceState(null, '', query.size ? `?${query}` : window.location.pathname);
+  show();
+});
 
 let noteKind = '';
 
@@ -88,6 +111,7 @@ function showAddresses(lan) {
   at('addresses').replaceChildren(...[
     ['This page', `${base}/${name}`],
     ['Stream for players (HLS)', `${base}${hlsPath}`],
+    ['FLV, sooner than HLS', `${base}${flvPath}`],
     ...(hasPicture ? [['One picture (JPEG)', `${base}/${name}.jpg`]] : []),
   ].map(([label, url]) => el('li', {},
     el('small', {}, label), copyButton(url), address(url))));
@@ -154,6 +178,7 @@ function show() {
   setText(at('notice'), notice);
   at('notice').hidden = !notice;
   at('notice').classList.toggle('quiet', Boolean(stream) && isOff(stream));
+  at('quick').setAttribute('aria-pressed', String(playback.engine === QUICK));
   showBadge();
   showFigures();
 }
@@ -164,7 +189,8 @@ function showBadge() {
   const behind = playing ? playback.latency() : null;
   const words = { playing: 'Live', paused: 'Paused', reconnecting: 'Reconnecting', stalled: 'Waiting' };
   let text = words[playback.state] || 'Not live';
-  if (behind) text += behind.exact ? ` · ${latency(behind.ms)} behind` : ` · ${latency(behind.ms)} from the edge`;
+  const nearness = playback.engine === QUICK ? 'buffered' : 'from the edge';
+  if (behind) text += ` · ${latency(behind.ms)} ${behind.exact ? 'behind' : nearness}`;
   let state = playing ? 'good' : 'late';
   if (playing && behind && behind.ms > 15000) state = 'late';
   const standsIn = stream && playing && (stream.placeholder || isOff(stream));
@@ -199,7 +225,9 @@ function ownFigures() {
   if (buffered.length) {
     rows.push(['Buffered ahead', latency((buffered.end(buffered.length - 1) - currentTime) * 1000)]);
   }
-  rows.push(['Player', { [HLSJS]: 'hls.js', native: 'built into the browser' }[playback.engine] || 'none']);
+  const players = { [HLSJS]: 'hls.js', [QUICK]: 'mpegts.js', native: 'built into the browser' };
+  rows.push(['Player', players[playback.engine] || 'none']);
+  if (playback.gaveUp) rows.push(['Low latency', `gave up: ${playback.gaveUp}`]);
   return rows;
 }
 

@@ -31,7 +31,7 @@ CONTENT_TYPES = {
     ".png": "image/png",
     ".webmanifest": "application/manifest+json",
 }
-REQUIRED = ("vendor/hls.mjs", "vendor/uqr.mjs")
+REQUIRED = ("vendor/hls.mjs", "vendor/mpegts.mjs", "vendor/uqr.mjs")
 _NO_WEIGHT = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*\Z")
 
 
