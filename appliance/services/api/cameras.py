@@ -63,7 +63,7 @@ class CameraPages:
         try:
             camera = cameras.find(name)
         except StreamNotFound as error:
-            names = ", ".join(one.name for one in cameras.all())
+            names = ", ".join([one.name for one in cameras.all() if await self._may(one, request)])
             text = str(error) if name else "name a camera"
             raise HttpError(404, f"{text}; there are {names or 'none'}") from error
         await self._check(camera, request)

@@ -122,7 +122,7 @@ class ApiService:
         for name, show in lists.items():
             router.exact("GET", f"/api/v1/{name}", self._redirect)
             router.prefix("GET", f"/api/v1/{name}/", self._answers(show))
-        router.prefix("DELETE", "/api/v1/clients/", self._answers(self._kick))
+        router.prefix("DELETE", "/api/v1/clients/", self._answers_kick)
         cameras = CameraPages(self._context)
         router.exact("GET", PREFIX.rstrip("/"), self._redirect)
         router.prefix("GET", PREFIX, self._answers_of_camera(cameras.show))
@@ -139,10 +139,10 @@ class ApiService:
 
     # -- who may --------------------------------------------------------------------------------
 
-    async def _authorize(self, request: Request) -> None:
+    async def _authorize(self, request: Request, stream: str = "") -> None:
         try:
             await self._context.access.check(
-                Action.API, "", request.peer_ip, credentials_of(request)
+                Action.API, stream, request.peer_ip, credentials_of(request)
             )
         except AuthError as error:
             reason = "unauthorized" if error.challenge else "forbidden"
@@ -161,6 +161,14 @@ class ApiService:
             return respond(request, document, jsonp=self._settings.jsonp)
 
         return handle
+
+    async def _answers_kick(self, request: Request) -> web.StreamResponse:
+        """A key that is limited to some streams ends nobody at the others."""
+        await self._authorize(request)
+        session = self._context.sessions.active.get(_tail(request))
+        if session is not None and session.stream:
+            await self._authorize(request, session.stream)
+        return await self._answers(self._kick)(request)
 
     def _answers_of_camera(self, act: Act) -> Handler:
         """Not for JSONP: what a camera is set to is told to nobody's page."""

@@ -116,9 +116,27 @@ async def test_cameras_of_a_limited_key_are_those_of_its_streams(tmp_path: Path)
             assert (await rig.ask(PATH + name, bearer)).status == 403
             reply = await rig.ask(PATH + name, bearer, "PATCH", json={"enabled": False})
             assert reply.status == 403
+        assert "front" not in (await rig.ask(f"{PATH}nope", bearer)).text
         assert front.changes == []
         reply = await rig.ask(f"{PATH}door", bearer, "PATCH", json={"enabled": False})
         assert reply.status == 200 and door.changes == [{"enabled": False}]
+
+
+async def test_clients_of_other_streams_are_not_ended_by_a_limited_key(tmp_path: Path) -> None:
+    async with api_rig(tmp_path) as rig:
+        account = Account(
+            "door", frozenset({Action.API}), ("live/door",), key_digest=digest_key(DOOR_KEY)
+        )
+        Accounts(tmp_path).add(account)
+        rig.context.access.reload()
+        ended: list[str] = []
+        for name, status in (("live/front", 403), ("live/door", 200)):
+            session = rig.context.sessions.open("camera", "camera-publish", "127.0.0.1")
+            session.stream = name
+            session.kick = lambda name=name: ended.append(name)  # type: ignore[misc]
+            path = f"/api/v1/clients/{session.slug}"
+            assert (await rig.ask(path, f"Bearer {DOOR_KEY}", "DELETE")).status == status
+        assert ended == ["live/door"]
 
 
 @pytest.mark.parametrize("role", ["", "viewer", "publisher", "Bearer wrong"])
