@@ -11,6 +11,7 @@ from appliance.hub.cameras import PictureAsk, StillPicture
 from appliance.hub.stats import Counters
 from appliance.hub.stream import Stream
 from appliance.media.track import Kind
+from appliance.redact import redact
 from appliance.services.camera.feed import Feed
 from appliance.services.camera.ladder import Step
 from appliance.services.camera.session import WorkerSession
@@ -53,8 +54,8 @@ class LocalCamera:
         feed = self._feed
         told = feed.state
         values = feed.knobs.values()
-        described: dict[str, Any] = {key: told[key] for key in STATE_KEYS if key in told}
-        described["device_name"] = told.get("name")
+        described = {key: _without_secrets(told[key]) for key in STATE_KEYS if key in told}
+        described["device_name"] = _without_secrets(told.get("name"))
         return described | {
             "state": self._state(),
             "placeholder": feed.stream.placeholder or None,
@@ -160,6 +161,11 @@ class LocalCamera:
                 raise StreamNotFound("the camera is off")
             await feed.wait_news()
         return feed.session
+
+
+def _without_secrets(value: Any) -> Any:
+    """A source may call itself by its address."""
+    return redact(value) if isinstance(value, str) else value
 
 
 def _health(stream: Stream) -> dict[str, Any]:

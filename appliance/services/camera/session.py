@@ -17,6 +17,7 @@ from typing import Any
 from appliance.errors import PeerError, StreamError
 from appliance.hub.sessions import Session
 from appliance.media.unit import AccessUnit
+from appliance.redact import redact
 from appliance.services.camera.allowance import Allowance
 from appliance.services.camera.asks import Asks
 from appliance.services.camera.faults import (
@@ -380,5 +381,8 @@ class WorkerSession:
 
 
 def raise_fault(fault: Fault) -> None:
-    """What the worker says of itself, as the error that ends the session."""
-    raise WorkerFault(fault.reason.value, fault.text)
+    """What the worker says of itself, as the error that ends the session.
+
+    Viewers are shown it: it must not hold what opens the source.
+    """
+    raise WorkerFault(fault.reason.value, redact(fault.text))

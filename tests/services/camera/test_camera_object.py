@@ -92,6 +92,19 @@ async def test_camera_tells_no_secret_of_its_source(play: Play) -> None:
         assert "hush" not in json.dumps(device.camera.describe())
 
 
+async def test_camera_tells_viewers_no_secret_that_its_worker_complains_of(play: Play) -> None:
+    play(
+        "url = 'rtmp://far/app/hush-key'\n"
+        "say(State({'device': url}))\n"
+        "say(Fault(Reason.CANNOT_OPEN, f'{url} and rtsp://me:hush@far/ cannot be opened'))\n"
+    )
+    async with camera(stream_settings()) as device:
+        await wait_until(lambda: device.stream.placeholder)
+        assert "rtmp://far/app/***" in device.stream.placeholder
+        assert "hush" not in device.stream.placeholder
+        assert "hush" not in json.dumps(device.camera.describe())
+
+
 async def test_camera_is_changed_while_it_runs(play: Play) -> None:
     play(OBEDIENT)
     async with camera(stream_settings(), settings=WELL) as device:
