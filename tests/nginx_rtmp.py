@@ -37,6 +37,18 @@ def free_port() -> int:
         return port
 
 
+def wait_for_port(port: int) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not _listens(port):
+        assert time.monotonic() < deadline_s, f"nobody listens on {port}"
+        time.sleep(0.02)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Nginx:
     """Started and killed at will, always on the same ports, with a clip that ffmpeg publishes."""
 
@@ -53,10 +65,7 @@ class Nginx:
         folder = self._folder
         command = ("/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf")
         self._spawn(*command, "-e", folder / "error.log")
-        deadline_s = time.monotonic() + DEADLINE_S
-        while not self._listens():
-            assert time.monotonic() < deadline_s, (folder / "error.log").read_text()
-            time.sleep(0.02)
+        wait_for_port(self.rtmp_port)
 
     def publish(self, name: str = "cam", kind: str = "h264-small+aac") -> None:
         clip, url = make_clip(kind), f"{self.origin}live/{name}"
@@ -76,10 +85,6 @@ class Nginx:
             tree = ElementTree.fromstring(answer.read())
         found = (one for one in tree.iter("stream") if one.findtext("name") == name)
         return sum(int(one.findtext("nclients") or 0) for one in found)
-
-    def _listens(self) -> bool:
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", self.rtmp_port)) == 0
 
     def _spawn(self, *command: object) -> None:
         words = [str(word) for word in command]
