@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import re
-import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urljoin
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import av
 import pytest
@@ -29,48 +26,10 @@ from framehash import (
     packet_times,
     packet_times_of_new_libav,
 )
+from recording import DEADLINE_S, count_packets, end_players, running, sessions_of, wait_until
 
-from appliance.errors import ApplianceError
-
-DEADLINE_S = 40.0
 FFMPEG = ("ffmpeg", "-v", "error", "-nostdin", "-y")
 RESOLUTION_US = 2_000  # of the protocol 1 ms, and of what is compared with half a millisecond
-
-
-@contextmanager
-def running(*command: object, stdout: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    with ExitStack() as stack:
-        sink = stack.enter_context(stdout.open("wb")) if stdout else subprocess.DEVNULL
-        words = [str(word) for word in command]
-        process = subprocess.Popen(words, stdout=sink, stderr=subprocess.DEVNULL)
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def wait_until(check: Callable[[], bool], what: str) -> None:
-    """Polls other processes, which have no event to wait for."""
-    end_s = time.monotonic() + DEADLINE_S
-    while not check():
-        assert time.monotonic() < end_s, what
-        time.sleep(0.1)
-
-
-def count_packets(file: Path) -> int:
-    """Of what is there of an FLV that may still grow."""
-    if not file.exists():
-        return 0
-    try:
-        with contextlib.closing(av.open(str(file), format="flv")) as demuxer:
-            return sum(packet.size > 0 for packet in demuxer.demux())
-    except (av.FFmpegError, ApplianceError):
-        return 0
 
 
 def publish(url: str, kind: str) -> None:
@@ -151,23 +110,9 @@ def check_beginning(hls: bytes, kind: str) -> None:
         assert hashes == clip_hashes(kind)[name][: len(hashes)], name
 
 
-def end_players(device: ApplianceProcess) -> None:
-    """So that they write what they hold: by the API, once everything is on its way."""
-    fields = {"Authorization": f"Bearer {device.owner_key}"}
-    with urlopen(Request(device.url + "api/v1/clients/?count=100", headers=fields)) as reply:
-        rows = json.load(reply)["clients"]
-    for row in rows:
-        url = f"{device.url}api/v1/clients/{row['id']}"
-        if row["type"] != "hls-play":
-            urlopen(Request(url, headers=fields, method="DELETE")).close()
-
-
-def sessions_of(device: ApplianceProcess) -> int:
-    metrics = urlopen(device.url + "metrics").read().decode()
-    return int(sum(map(float, re.findall(r'^porthole_sessions\{.*play"\} (\d+)', metrics, re.M))))
-
-
-@pytest.mark.parametrize("kind", ["h265-b+aac", "h264-b+opus", "h265-b+opus"])
+@pytest.mark.parametrize(
+    "kind", ["h265-b+aac", "h264-b+opus", "h265-b+opus", "av1+flac", "vp9+ac3", "h264+mp3"]
+)
 def test_clip_of_newer_codecs_comes_out_as_it_went_in(
     device: ApplianceProcess, tmp_path: Path, kind: str
 ) -> None:

@@ -1,0 +1,73 @@
+"""Programs that record a stream of the appliance, and when they have it all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import av
+from appliance_process import ApplianceProcess
+
+from appliance.errors import ApplianceError
+
+DEADLINE_S = 40.0
+
+
+@contextmanager
+def running(*command: object, stdout: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    with ExitStack() as stack:
+        sink = stack.enter_context(stdout.open("wb")) if stdout else subprocess.DEVNULL
+        words = [str(word) for word in command]
+        process = subprocess.Popen(words, stdout=sink, stderr=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_until(check: Callable[[], bool], what: str) -> None:
+    """Polls other processes, which have no event to wait for."""
+    end_s = time.monotonic() + DEADLINE_S
+    while not check():
+        assert time.monotonic() < end_s, what
+        time.sleep(0.1)
+
+
+def count_packets(file: Path) -> int:
+    """Of what is there of an FLV that may still grow."""
+    if not file.exists():
+        return 0
+    try:
+        with contextlib.closing(av.open(str(file), format="flv")) as demuxer:
+            return sum(packet.size > 0 for packet in demuxer.demux())
+    except (av.FFmpegError, ApplianceError):
+        return 0
+
+
+def end_players(device: ApplianceProcess) -> None:
+    """So that they write what they hold: by the API, once everything is on its way."""
+    fields = {"Authorization": f"Bearer {device.owner_key}"}
+    with urlopen(Request(device.url + "api/v1/clients/?count=100", headers=fields)) as reply:
+        rows = json.load(reply)["clients"]
+    for row in rows:
+        url = f"{device.url}api/v1/clients/{row['id']}"
+        if row["type"] != "hls-play":
+            urlopen(Request(url, headers=fields, method="DELETE")).close()
+
+
+def sessions_of(device: ApplianceProcess) -> int:
+    metrics = urlopen(device.url + "metrics").read().decode()
+    return int(sum(map(float, re.findall(r'^porthole_sessions\{.*play"\} (\d+)', metrics, re.M))))
