@@ -229,7 +229,9 @@ export class Playback {
     // The iPhone's own full screen pauses when it is left.
     on(video, 'webkitendfullscreen', () => this._timer && !this._byHand && this._play());
     on(document, 'visibilitychange', () => this._onVisibility());
-    on(window, 'pageshow', (event) => event.persisted && this._onReturn());
+    // A page that the browser keeps for going back would keep the connection too.
+    on(window, 'pagehide', () => this.engine === QUICK && this._detach());
+    on(window, 'pageshow', (event) => event.persisted && this._onPageShow());
     on(window, 'online', () => this.retryNow());
   }
 
@@ -255,6 +257,11 @@ export class Playback {
     // Some browsers pause a moment before they tell that the page goes.
     const justPaused = this._hiddenAt - this._pausedAt < 1000;
     if (this.state === 'paused' && !this._byHand && justPaused) this._set('connecting');
+  }
+
+  _onPageShow() {
+    if (this.engine === QUICK && this._timer && this.state !== 'paused') this._attach();
+    else this._onReturn();
   }
 
   // The page is seen again: what was buffered is old.

@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -44,6 +44,13 @@ def sessions(device: ApplianceProcess, kind: str) -> int:
         lines = reply.read().decode().splitlines()
     found = [line for line in lines if line.startswith(f'porthole_sessions{{kind="{kind}"}}')]
     return int(found[0].split()[-1]) if found else 0
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 8  # sooner than a stall would end it
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
 
 
 def test_quick_player_shows_the_clock_of_now(browser: Chromium, device: ApplianceProcess) -> None:
@@ -96,6 +103,21 @@ def test_quick_player_returns_to_now_after_a_pause(
     ahead = f"{VIDEO}.buffered.end({VIDEO}.buffered.length - 1) - {VIDEO}.currentTime"
     browser.wait(f"{ahead} < 1.5")
     assert "mpegts.js" in browser.run(f"return {FIGURES}")
+
+
+def test_quick_player_hangs_up_when_its_page_is_left_and_calls_again(
+    browser: Chromium, device: ApplianceProcess
+) -> None:
+    """Chromium keeps the page for the way back, and all its connections."""
+    browser.open(f"{device.url}live/camera?player=quick")
+    wait_playing(browser)
+    browser.driver.get(f"{device.url}web/icon.svg")
+    browser.wait("document.location.pathname === '/web/icon.svg'")
+    eventually(lambda: sessions(device, "flv-play") == 0)
+    browser.driver.back()
+    wait_playing(browser, 2)
+    assert "mpegts.js" in browser.run(f"return {FIGURES}")
+    assert sessions(device, "flv-play") == 1
 
 
 def test_quick_player_that_is_cut_off_goes_on_with_hls(browser: Chromium, tmp_path: Path) -> None:
