@@ -25,6 +25,7 @@ HASTY = (
     'http.trusted_proxies=["127.0.0.1"]',
     'camera.stall="2s"',
     'pictures.stall="2s"',
+    'live.stall="2s"',
     'rtmp.stall="2s"',
 )
 
