@@ -11,33 +11,39 @@ from appliance.containers.mpegts_muxer import MpegTsMuxer
 from appliance.errors import CodecUnsupported
 from appliance.hub.rendition import Muxer
 from appliance.media.aac import AacConfig, adts_header
+from appliance.media.mp3 import Mp3Config
 from appliance.media.track import Kind, Track
 from appliance.media.unit import AccessUnit, Chunk
 
+SOUND = frozenset({Kind.AUDIO})
 TS_INTERVAL_US = 40_000  # shorter than a segment's chunks: nothing here waits for a segment
 
 
-class AdtsMuxer:
-    """Frames of AAC with ADTS headers, which need nothing before them."""
+class SoundMuxer:
+    """Frames that need nothing before them: AAC behind ADTS headers, or MP3 as it is."""
 
-    def __init__(self) -> None:
-        self._config: AacConfig | None = None
+    def __init__(self, codec: type[AacConfig | Mp3Config], name: str) -> None:
+        self._codec = codec
+        self._name = name
+        self._config: AacConfig | Mp3Config | None = None
         self._track_id = 0
 
     def header(self, tracks: Sequence[Track]) -> bytes:
-        """Raises: CodecUnsupported if there is no AAC."""
+        """Raises: CodecUnsupported if the stream has no such sound."""
         for track in tracks:
-            if isinstance(track.config, AacConfig):
+            if isinstance(track.config, self._codec):
                 self._config, self._track_id = track.config, track.id
                 return b""
-        raise CodecUnsupported("there is no AAC sound in this stream")
+        raise CodecUnsupported(f"there is no {self._name} sound in this stream")
 
     def feed(self, unit: AccessUnit) -> list[Chunk]:
         config = self._config
         if config is None or unit.track.id != self._track_id:
             return []
         duration_us = config.frame_samples * 1_000_000 // config.sample_rate_hz
-        data = adts_header(config, unit.size_bytes) + bytes(unit.parts[0])
+        data = bytes(unit.parts[0])
+        if isinstance(config, AacConfig):
+            data = adts_header(config, unit.size_bytes) + data
         return [Chunk(data, unit.dts_us, duration_us, True, b"", unit.discontinuity)]
 
     def flush(self) -> list[Chunk]:
@@ -86,5 +92,6 @@ class Form:
 FORMS = {
     ".flv": Form("flv", "video/x-flv", FlvMuxer, renew=in_band),
     ".ts": Form("ts", "video/mp2t", lambda: MpegTsMuxer(interval_us=TS_INTERVAL_US)),
-    ".aac": Form("aac", "audio/aac", AdtsMuxer, kinds=frozenset({Kind.AUDIO})),
+    ".aac": Form("aac", "audio/aac", lambda: SoundMuxer(AacConfig, "AAC"), kinds=SOUND),
+    ".mp3": Form("mp3", "audio/mpeg", lambda: SoundMuxer(Mp3Config, "MP3"), kinds=SOUND),
 }

@@ -1,8 +1,9 @@
 """The addresses of live streams over HTTP and WebSocket, and who may have them.
 
-``/live/camera.flv``, ``.ts`` and ``.aac``; ``?start=live`` begins with the next keyframe instead of
-the newest, ``?audio=0`` and ``?video=0`` leave something out, ``?latency=`` is low, normal or
-dense. A stream that nobody publishes yet is waited for: the head of the answer is sent at once.
+``/live/camera.flv``, ``.ts``, ``.aac`` and ``.mp3``; ``?start=live`` begins with the next keyframe
+instead of the newest, ``?audio=0`` and ``?video=0`` leave something out, ``?latency=`` is low,
+normal or dense. A stream that nobody publishes yet is waited for: the head of the answer is sent
+at once.
 """
 
 from __future__ import annotations
@@ -78,7 +79,6 @@ class LiveService:
         router = self._context.router
         for suffix in FORMS:
             router.suffix("GET", suffix, self._get)
-        router.suffix("GET", ".mp3", _refuse_mp3)
         self._context.supervisor.keep("live figures", self._count_for_ever)
 
     async def stop(self) -> None:
@@ -289,10 +289,6 @@ def tell_end(session: Session, end: End, now_us: int) -> None:
             session.sent.total_bytes,
             session.lost_units,
         )
-
-
-async def _refuse_mp3(request: Request) -> web.StreamResponse:
-    raise CodecUnsupported("sound is AAC here: ask for .aac")
 
 
 def create(settings: Settings, context: Context) -> LiveService:

@@ -15,6 +15,7 @@ from live_site import AUDIO, NAME, VIDEO, LiveSite, Show, live_site, until
 from appliance.containers.flv_demuxer import FlvDemuxer
 from appliance.containers.mpegts_demuxer import MpegTsDemuxer
 from appliance.hub.access import AuthSettings, Policy
+from appliance.media.mp3 import Mp3Config
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
 from appliance.services.httpflv import Settings, service
@@ -89,6 +90,15 @@ async def test_sound_alone_of_start_live_begins_with_the_next_sound() -> None:
         assert body[:2] == b"\xff\xf1"
 
 
+async def test_mp3_is_given_as_it_is() -> None:
+    async with live_site() as site:
+        track = Track(2, Mp3Config.from_frame(b"\xff\xfb\x90\x64"))
+        show = site.publish(VIDEO, track)
+        show.write(25)
+        body = await read_all(site, f"/{NAME}.mp3?start=live", show, 3)
+        assert body == b"\x21<000025>\x21<000026>\x21<000027>"
+
+
 async def test_viewer_before_the_publisher_has_its_head_and_misses_nothing() -> None:
     async with live_site() as site:
         viewer = await site.get(f"/{NAME}.flv")
@@ -128,7 +138,6 @@ async def test_viewer_whom_nobody_publishes_for_is_ended_after_the_wait() -> Non
         (f"/{NAME}.flv?start=yesterday", 400, "gop or live"),
         (f"/{NAME}.flv?latency=none", 400, "low, normal or dense"),
         (f"/{NAME}.flv?start=%ff", 400, ""),
-        (f"/{NAME}.mp3", 415, "AAC here"),
         ("/.flv", 400, ""),
         ("/live/%00.flv", 400, ""),
     ],
@@ -147,6 +156,7 @@ async def test_form_that_cannot_carry_the_stream_is_refused_by_its_status() -> N
     async with live_site() as site:
         site.publish(VIDEO, opus_track()).write()
         assert (await site.get(f"/{NAME}.aac")).status == 415
+        assert (await site.get(f"/{NAME}.mp3")).status == 415
         assert (await site.get(f"/{NAME}.flv")).status == 200
 
 
