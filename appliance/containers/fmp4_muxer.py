@@ -144,6 +144,13 @@ class _VideoLane(_Lane):
         """Stamps of a track grow by more than a tick (media/timeline.py)."""
         return [(unit.dts_us * 9 + 50) // 100 for unit in self.units]
 
+    def _usual_ticks(self, unit: AccessUnit) -> int:
+        """As long as the one before it, be that here still or taken already."""
+        if len(self.units) < 2:
+            return self.step_ticks
+        before, newest = self._starts()[-2:]
+        return newest - before
+
     def _run(self, units: list[AccessUnit], starts: list[int], durations: list[int]) -> Run:
         payload: list[Buffer] = []
         values: list[int] = []

@@ -250,6 +250,17 @@ def test_fmp4_discontinuity_is_told_once_and_starts_with_a_key() -> None:
     assert len(samples(chunks, AUDIO)) == 112
 
 
+def test_fmp4_last_picture_lasts_as_long_as_the_one_before_it() -> None:
+    """A still picture a second, and two more where it ends and something else begins."""
+    muxer, track = Fmp4Muxer(), avc_track()
+    muxer.header([track])
+    stamps_us = (0, 1_000_000, 2_000_000, 2_040_000, 2_080_000)
+    units = [picture(track, at_us, key=at_us <= 2_000_000) for at_us in stamps_us]
+    chunks = feed(muxer, units) + muxer.flush()
+    assert sum(chunk.duration_us for chunk in chunks) == 2_120_000
+    assert samples(chunks, VIDEO)[-1].duration == us_to_ticks(40_000, 90_000)
+
+
 def test_fmp4_same_description_again_keeps_the_header_object() -> None:
     muxer, track = Fmp4Muxer(), avc_track()
     header = muxer.header([track])
