@@ -73,6 +73,7 @@ class RtmpService:
         except ConfigError as error:
             raise ConfigError(f"rtmp{'.tls' if tls else ''}.{error}") from None
         self._servers.append(server)
+        self._context.listening["rtmp"] = self.addresses
         for address in server.addresses:
             for url in reachable_urls("rtmps" if tls else "rtmp", address):
                 log.info("listening on %s", url)
