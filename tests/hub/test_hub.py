@@ -329,3 +329,27 @@ def test_sound_alone_can_begin_anywhere() -> None:
         publisher.write(unit(dts_us, track=AUDIO, key=True))
     begun = hub.find("live/radio").subscribe(Start.LAST_KEY).take()
     assert [one.dts_us for one in begun] == [2000]
+
+
+async def test_want_of_an_unknown_name_asks_who_may_fetch_it() -> None:
+    hub = hub_with()
+    with pytest.raises(StreamNotFound):
+        hub.want("live/cam")
+    asked: list[str] = []
+
+    def fetch(name: str) -> None:
+        asked.append(name)
+        if name == "live/none":
+            raise StreamNotFound("nobody has it")
+        hub.declare(name)
+
+    hub.on_wanted = fetch
+    with pytest.raises(StreamNotFound):
+        hub.find("live/cam")
+    assert hub.want("live/cam") is hub.want("live/cam") is await hub.wait_for("live/cam")
+    for name, error in (("live/none", StreamNotFound), ("../x", NameInvalid)):
+        with pytest.raises(error):
+            hub.want(name)
+        with pytest.raises(error):
+            await hub.wait_for(name)
+    assert asked == ["live/cam", "live/none", "live/none"]

@@ -8,7 +8,6 @@ asking for it again does not reach them.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +18,6 @@ from appliance.services.contract import Context, HandOn, StreamSettings
 from appliance.services.pull.feed import Plan, PullFeed
 from appliance.services.pull.remote import on_origin
 from appliance.wire.rtmp.address import DEFAULT_PORTS
-
-log = logging.getLogger(__name__)
 
 MAX_ABSENT = 1024  # against viewers of ever new names
 
@@ -114,7 +111,7 @@ class EdgeService:
         plan = self._plan(name)
         stream = self._hub.declare(name)
         stream.borrowed = True
-        feed = PullFeed(self._context, stream, plan, first=self._turn)
+        feed = PullFeed(self._context, stream, plan, first=self._turn, quiet=True)
         self._turn += 1
         task = self._context.supervisor.spawn(f"edge {name}", self._serve(feed))
         self._pulls[name] = feed, task
@@ -136,8 +133,9 @@ class EdgeService:
                     return
                 left_us = self._left_us(feed)
                 if left_us <= 0:
-                    log.info("%s: no origin has it: %s", feed.stream.name, feed.last_error)
-                    self._remember_absent(feed.stream.name)
+                    name = feed.stream.name
+                    self._context.faults.count("edge", "absent", f"{name} {feed.last_error}")
+                    self._remember_absent(name)
                     return
                 await asyncio.sleep(min(delay_s, left_us / 1_000_000))
         finally:
@@ -161,7 +159,10 @@ class EdgeService:
         stream = feed.stream
         del self._pulls[stream.name]
         stream.borrowed = False
-        stream.permanent = any(one.name == stream.name for one in self._context.streams)
+        stream.permanent = any(
+            one.name == stream.name and one.enabled and bool(one.source)
+            for one in self._context.streams
+        )
         if not stream.permanent and not stream.is_live:
             self._hub.remove(stream.name)
         self._hub.changed.fire()

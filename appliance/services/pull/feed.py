@@ -58,8 +58,11 @@ class PullFeed:
     rounds: how often in a row all servers have failed. last_error: fit for anybody's eyes.
     """
 
-    def __init__(self, context: Context, stream: Stream, plan: Plan, *, first: int = 0) -> None:
-        """first: the server of the list to begin with."""
+    def __init__(
+        self, context: Context, stream: Stream, plan: Plan, *, first: int = 0, quiet: bool = False
+    ) -> None:
+        """first: the server of the list to begin with. quiet: tell no faults before there was
+        media, for the stream's name is a stranger's."""
         self.stream = stream
         self.plan = plan
         self.last_error = ""
@@ -68,6 +71,7 @@ class PullFeed:
         self._context = context
         self._clock = context.hub.clock
         self._turn = first
+        self._is_quiet = quiet
         self._failures = 0  # in a row
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S, HEALTHY_S)
         self._telling = Telling()
@@ -97,8 +101,7 @@ class PullFeed:
         session.stream, session.is_publisher = self.stream.name, True
         session.url = shown(address)
         self.session = session
-        level = logging.DEBUG if self.rounds else logging.INFO  # attempts again are no news
-        session.log.log(level, "pulls from %s", session.url)
+        session.log.debug("asks %s", session.url)
         connection = Connection(self._context, self.stream, self.plan, address, session)
         try:
             await connection.run_while_wanted()
@@ -132,6 +135,8 @@ class PullFeed:
             delay_s = self._backoff.next_s(ran_s)
         self.last_error = f"{fault.reason}: {fault}"[:MAX_ERROR_CHARS]
         level, text = self._telling.tell(self.last_error, now_us)
+        if self._is_quiet and not self.stream.has_run:
+            level = logging.DEBUG
         # Told here and not by `faults`, which tells one of a kind a second: each stream counts.
         self._context.faults.counts["pull", fault.reason] += 1
         again = f"trying again in {delay_s:.1f} s" if delay_s else "on to the next"

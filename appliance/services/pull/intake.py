@@ -67,6 +67,7 @@ class Intake:
         if self._publisher is None:
             self._publisher = self._hub.publish(self._name, self._session.id)
             self.first_unit_us = self._hub.clock.monotonic_us()
+            self._session.log.info("comes from %s", self._session.url)
         return self._publisher
 
     def _look_at_pace(self, dts_us: int) -> None:

@@ -20,7 +20,7 @@ class RtmpAddress:
     scheme: str
     host: str
     port: int
-    app: str
+    app: str = field(repr=False)
     name: str = field(repr=False)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from scripted_origin import clip_as_flv, listening, rtmp_origin
 
 from appliance.errors import ConfigError, LimitExceeded, StreamNotFound
 from appliance.net.tcp import TcpLimits, connect_tcp
+from appliance.services.contract import StreamSettings
 from appliance.services.forward.service import ForwardService
 from appliance.services.pull.edge import EdgeService, Settings, check_origin
 from appliance.services.pull.rtmp_fetch import PlayCore
@@ -97,6 +99,41 @@ async def test_edge_asked_for_what_no_origin_has_refuses_at_once_and_asks_no_mor
                 await here.hub.wait_for(CAM)
             while len(first.plays) == 1:  # forgotten some time after
                 assert await here.get(f"/{CAM}.m3u8") == 404
+
+
+async def test_edge_asked_for_ever_new_names_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with rtmp_origin(refuse="NetStream.Play.StreamNotFound") as origin:
+        caplog.set_level(logging.INFO)
+        async with place(edges=edge(origin.url(""))) as here:
+            for number in range(40):
+                assert await here.get(f"/live/{number}.m3u8") == 404
+            assert here.context.faults.counts["edge", "absent"] == 40
+    told = [one for one in caplog.records if "/live/" in one.getMessage()]
+    assert len(told) < 20
+
+
+async def test_edge_fetches_again_what_came_back_after_it_was_over() -> None:
+    async with (
+        place() as origin,
+        place(edges=edge(origin.origin, linger_us=100_000, absent_us=0)) as here,
+    ):
+        async with filming(origin):
+            assert await here.get(f"/{CAM}.hls/fmp4.m3u8") == 200
+        origin.hub.remove(CAM)
+        await until(lambda: not here.hub.streams)
+        assert await here.get(f"/{CAM}.hls/fmp4.m3u8") == 404
+        async with filming(origin):
+            await until(lambda: not here.pulls)
+            assert await here.get(f"/{CAM}.hls/fmp4.m3u8") == 200
+            await until(lambda: here.hub.streams[CAM].is_live)
+
+
+async def test_edge_keeps_no_stream_for_a_name_that_is_configured_to_be_published_to() -> None:
+    async with place() as origin, filming(origin), place(edges=edge(origin.origin)) as here:
+        here.context.streams = (StreamSettings(CAM),)
+        async with watching(here) as viewer:
+            await until(lambda: viewer.units)
+        await until(lambda: not here.hub.streams)
 
 
 async def test_edge_that_cannot_reach_its_origin_refuses() -> None:

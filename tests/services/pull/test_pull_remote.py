@@ -1,0 +1,93 @@
+"""Where streams are pulled from: parsed, followed, and shown without secrets."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.errors import ConfigError, PeerError
+from appliance.services.pull.remote import (
+    HttpAddress,
+    http_redirected,
+    on_origin,
+    parse_remote,
+    scrub,
+    shown,
+)
+
+SECRET = "s3cret-K3y"
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        (f"rtmp://h:1936/live/cam?key={SECRET}", "rtmp://h:1936/live/***"),
+        (f"rtmps://h/live/{SECRET}/x", "rtmps://h/live/***"),
+        (f"http://u:{SECRET}@h:8080/live/cam.flv?key={SECRET}", "http://h:8080/live/cam.flv"),
+        ("https://u@[::1]/cam.flv", "https://[::1]/cam.flv"),
+    ],
+)
+def test_remote_is_shown_without_its_secrets(url: str, seen: str) -> None:
+    address = parse_remote(url)
+    assert shown(address) == seen
+    assert SECRET not in repr(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"rtmp://h/live/cam?a=1&key={SECRET}",
+        f"http://u:{SECRET}@h/cam.flv",
+        f"http://h/cam.flv?x={SECRET}",
+        "rtmp://h/live/cam?key=s3cret%2DK3y",
+    ],
+)
+def test_scrub_takes_out_what_a_peer_repeats(url: str) -> None:
+    text = scrub(parse_remote(url), f"no such stream cam?a=1&key={SECRET}, {SECRET}!")
+    assert SECRET not in text
+    assert "no such stream" in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://h/x.m3u8", "http:///x.flv", "http://h:0/x.flv", "http://[::1/x.flv", "file:/x.flv"],
+)
+def test_remote_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_remote(url)
+
+
+def test_http_redirect_keeps_the_login_for_its_own_server_only() -> None:
+    address = parse_remote(f"http://u:{SECRET}@h/live/cam.flv")
+    assert isinstance(address, HttpAddress)
+    assert http_redirected(address, "/other.flv").password == SECRET
+    assert http_redirected(address, "http://h:80/other.flv").password == SECRET
+    for elsewhere in ("http://i/x.flv", "http://h:8080/x.flv", "https://h/x.flv", "//i/x.flv"):
+        assert not http_redirected(address, elsewhere).password
+        assert not http_redirected(address, elsewhere).user
+
+
+def test_http_redirect_never_takes_a_login_or_leaves_tls() -> None:
+    address = HttpAddress("https://h/cam.flv")
+    assert http_redirected(address, "https://a:b@i/x.flv") == HttpAddress("https://i/x.flv")
+    with pytest.raises(PeerError, match="without TLS"):
+        http_redirected(address, "http://h/cam.flv")
+
+
+@pytest.mark.parametrize(
+    ("origin", "name", "seen"),
+    [
+        ("rtmp://h/", "live/cam", "rtmp://h/live/***"),
+        ("http://h:8080/", "live/cam", "http://h:8080/live/cam.flv"),
+        ("http://h/x/?key=k", "live/239.1.1.1:1234", "http://h/x/live/239.1.1.1:1234.flv"),
+        ("http://h/", "cam", "http://h/cam.flv"),
+    ],
+)
+def test_stream_on_an_origin_has_its_name_there(origin: str, name: str, seen: str) -> None:
+    assert shown(on_origin(origin, name)) == seen
+
+
+def test_stream_on_an_origin_takes_the_prefix_and_the_key_along() -> None:
+    address = on_origin(f"rtmp://h/site/?key={SECRET}", "live/cam")
+    assert (address.app, address.name) == ("site/live", f"cam?key={SECRET}")  # type: ignore[union-attr]
+    with pytest.raises(ConfigError):
+        on_origin("rtmp://h/", "cam")
