@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import replace
+from typing import Any, cast
 
 import av
 import pytest
@@ -14,10 +15,25 @@ from fmp4_reader import boxes, find, tree
 from appliance.containers.fmp4_boxes import box, full_box, init_segment, timescale_hz
 from appliance.errors import CodecUnsupported
 from appliance.media.aac import AacConfig
+from appliance.media.ac3 import Ac3Config
+from appliance.media.av1 import Av1Config
+from appliance.media.flac import FlacConfig
 from appliance.media.g711 import G711Config
+from appliance.media.mp3 import Mp3Config
 from appliance.media.opus import OpusConfig
 from appliance.media.track import Codec, Track
+from appliance.media.vp9 import Vp9Config
 
+_AV1C = bytes.fromhex("81000c000a0b000000043cffbcfbf90040")
+_STREAMINFO = "1200120000037000051d0bb802f00002ee00db3f5d78d31d342d7f038577053dc10d"
+AV1 = Track(1, cast("Av1Config", Av1Config.from_av1c(_AV1C)))
+VP9 = Track(1, Vp9Config(320, 240))
+FLAC = Track(2, FlacConfig(bytes.fromhex(_STREAMINFO)))
+AC3 = Track(2, Ac3Config.from_frame(bytes.fromhex("0b77fe95144043e106f46370c0c0c218")))
+EAC3 = Track(
+    2, Ac3Config.from_frame(bytes.fromhex("0b77017f3487c0002084210838008c06") + bytes(752))
+)
+MP3 = Track(2, Mp3Config.from_frame(b"\xff\xfb\x94\x64"))
 TRAK = """\
   trak
     tkhd
@@ -54,6 +70,12 @@ def test_box_and_full_box_write_size_type_version_and_flags() -> None:
         (hevc_track(), b"hvc1", b"hvcC"),
         (aac_track(), b"mp4a", b"esds"),
         (opus_track(), b"Opus", b"dOps"),
+        (AV1, b"av01", b"av1C"),
+        (VP9, b"vp09", b"vpcC"),
+        (FLAC, b"fLaC", b"dfLa"),
+        (AC3, b"ac-3", b"dac3"),
+        (EAC3, b"ec-3", b"dec3"),
+        (MP3, b"mp4a", b"esds"),
     ],
 )
 def test_init_segment_describes_each_codec(track: Track, entry: bytes, description: bytes) -> None:
@@ -63,6 +85,20 @@ def test_init_segment_describes_each_codec(track: Track, entry: bytes, descripti
     assert kind == entry
     fixed_bytes = 78 if track.kind == "video" else 28
     assert [name for name, _, _ in boxes(body[fixed_bytes:])] == [description]
+
+
+@pytest.mark.parametrize("track", [AV1, VP9, FLAC, AC3, EAC3, MP3])
+def test_init_segment_tells_libav_which_codec_it_is(track: Track) -> None:
+    config: Any = track.config
+    with av.open(io.BytesIO(init_segment([track]))) as container:
+        (stream,) = container.streams
+        context = stream.codec_context
+        assert context.codec.canonical_name == track.codec
+        if track.kind == "video":
+            assert (stream.width, stream.height) == (config.width_px, config.height_px)
+        else:
+            found = (context.sample_rate, context.channels)
+            assert found == (config.sample_rate_hz, config.channels)
 
 
 @pytest.mark.parametrize("name", ["baseline", "high10", "interlaced_1080", "high422_odd"])

@@ -25,6 +25,8 @@ from appliance.wire.rtmp.handshake import ClientHandshake
 from appliance.wire.rtmp.message import Message, MessageType, UserEvent, user_event, window_ack_size
 from appliance.wire.rtmp.server import CHUNK_BYTES, WINDOW_BYTES, split_aggregate
 
+# Enhanced RTMP: what we can carry besides Flash's codecs
+FOURCCS = ("avc1", "hvc1", "av01", "vp09", "mp4a", "Opus", "fLaC", "ac-3", "ec-3", ".mp3")
 BUFFER_MS = 3000  # a player's buffer, as told to the server; those that pace themselves need it
 _CONNECT, _CREATE = 1.0, 4.0
 _MEDIA_CSIDS = {MessageType.AUDIO.value: AUDIO_CSID, MessageType.VIDEO.value: VIDEO_CSID}
@@ -130,8 +132,7 @@ class RtmpClient:
                 "videoCodecs": 252.0,
                 "videoFunction": 1.0,
             }
-        # Enhanced RTMP: what we can carry besides Flash's codecs
-        about["fourCcList"] = ["avc1", "hvc1", "Opus", "mp4a"]
+        about["fourCcList"] = list(FOURCCS)
         self._call("connect", _CONNECT, about)
 
     def _handle(self, message: Message) -> list[Event]:
