@@ -129,7 +129,7 @@ class Push:
             self._tell(error)
             return True
         log.info(
-            "forward %s to %s: ended, %d bytes",
+            "forward %s to %s ended, %d bytes",
             self.stream.name,
             self.destination.shown,
             self._progress.sent_bytes,
@@ -171,7 +171,7 @@ class Push:
     def _started(self) -> None:
         self._set(State.LIVE)
         self._told = ""
-        log.info("forward %s to %s: live", self.stream.name, self.destination.shown)
+        log.info("forward %s to %s is live", self.stream.name, self.destination.shown)
 
     def _set(self, state: State) -> None:
         if state is not self.state:
@@ -189,7 +189,7 @@ class Push:
         text = self.destination.scrub(str(error) or type(error).__name__)[:MAX_ERROR_CHARS]
         level = logging.DEBUG if text == self._told else logging.WARNING
         self.last_error = self._told = text
-        detail = f"{self.stream.name} to {self.destination.shown}: {text}"
+        detail = f"{self.stream.name} to {self.destination.shown} failed: {text}"
         self._faults.count("forward", _reason(error), detail, log=log, level=level)
 
 

@@ -55,11 +55,15 @@ class Nginx:
             self.process.wait()
 
 
-@asynccontextmanager
-async def nginx_destination(folder: Path, more: str = "") -> AsyncIterator[Nginx]:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        port = int(sock.getsockname()[1])
+        return int(sock.getsockname()[1])
+
+
+@asynccontextmanager
+async def nginx_destination(folder: Path, more: str = "") -> AsyncIterator[Nginx]:
+    port = free_port()
     (folder / "nginx.conf").write_text(CONF.format(folder=folder, port=port, more=more))
     server = Nginx(folder, port)
     await server.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 import subprocess
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from forward_site import KEY, NAME, Camera, filming, forward_site, origin, rule
 from framehash import clip_units
+from nginx_destination import free_port
 
 from appliance.hub.subscription import Start
 from appliance.media.amf0 import decode
@@ -22,12 +22,6 @@ from appliance.services.forward.settings import Rule, TlsOptions
 from appliance.wire.rtmp.message import Message, MessageType
 
 SHORT = {"max_backlog_us": 500_000}
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def test_stream_is_handed_on_from_its_headers_and_a_keyframe() -> None:
