@@ -35,4 +35,6 @@ def summarize(config: Config, source: ConfigSource) -> str:
 
 
 def _is_enabled(settings: object) -> bool:
+    if isinstance(settings, tuple):  # an array of tables
+        return any(map(_is_enabled, settings))
     return bool(getattr(settings, "enabled", True))
