@@ -29,6 +29,7 @@ from appliance.services.httpflv.service import LiveService
 NAME = "live/camera"
 VIDEO, AUDIO = avc_track(), aac_track()
 FRAME_US = 40_000
+LOOPBACK = HttpSettings(listen=("127.0.0.1:0",))
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -158,6 +159,7 @@ async def live_site(
     *,
     auth: AuthSettings | None = None,
     state_dir: Path | None = None,
+    http: HttpSettings = LOOPBACK,
 ) -> AsyncIterator[LiveSite]:
     clock = Clock()
     supervisor = Supervisor()
@@ -174,7 +176,7 @@ async def live_site(
     )
     live = create(settings or Settings(), context)
     await live.start()
-    server = HttpServer(context.router, HttpSettings(listen=("127.0.0.1:0",)))
+    server = HttpServer(context.router, http)
     await server.start()
     site = LiveSite(context, live, server)
     try:
