@@ -86,6 +86,7 @@ def test_clip_published_by_ffmpeg_is_the_same_to_every_player(
     ):  # fmt: skip
         wait_until(lambda: sessions_of(device) >= len(files), "all are there")
         publish(url, kind)
+        device.wait_line("live/clip ended")
         expected = packet_times(make_clip(kind))
         total = sum(map(len, expected.values()))
         hls = record_hls(device, "clip")
@@ -123,6 +124,7 @@ def test_clip_of_newer_codecs_comes_out_as_it_went_in(
     with running("rtmpdump", "-q", "-v", "-r", url, "-o", file):
         wait_until(lambda: sessions_of(device) >= 1, "the player is there")
         publish_by_new_libav(url, kind)
+        device.wait_line(f"live/{re.escape(name)} ended")
         expected = packet_times(make_clip(kind))
         total = sum(map(len, expected.values()))
         hls = record_hls(device, name)

@@ -64,6 +64,10 @@ def check(files: list[Path], device: ApplianceProcess, pictures: int, max_step_u
         assert min(steps) > 0 and max(steps) <= max_step_us, (file, max(steps), min(steps))
 
 
+def has_begun(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 4096
+
+
 def durations(device: ApplianceProcess, name: str) -> list[float]:
     playlist = urlopen(urljoin(device.url, f"live/{name}.hls/fmp4.m3u8")).read().decode()
     return [float(text) for text in re.findall(r"#EXTINF:([\d.]+)", playlist)]
@@ -90,6 +94,7 @@ def test_viewers_go_on_when_the_publisher_s_clock_leaps(
         for number in range(6):
             tags = second(number, start_ms + (leap_ms if number >= 2 else 0))
             peer.send_tags(tags)
+            wait_until(lambda: all(map(has_begun, files)), "both have begun")
             time.sleep(PACE_S)
         urlopen(urljoin(device.url, f"live/{name}.m3u8")).close()
         wait_until(lambda: sum(durations(device, name)) >= 4.0, "segments")
@@ -102,11 +107,14 @@ def test_players_go_on_where_our_own_stamps_need_more_than_24_bits(
 ) -> None:
     """With pictures of several chunks, each with an extended stamp in its header."""
     key = next(body for kind, _, body in MEDIA if kind is MessageType.VIDEO)
-    with RtmpPeer(device.rtmp_port) as peer:
+    with RtmpPeer(device.rtmp_port) as peer, RtmpPeer(device.rtmp_port) as first:
         assert peer.publish("long-lived") == "NetStream.Publish.Start"
         peer.send_tags(HEADS)
+        peer.send_tags(MEDIA[:4])  # a keyframe is among them
+        first.play("long-lived")
+        first.wait_media(MessageType.VIDEO)  # players' stamps count from when there was the first
         near_ms = 0xFF_FFFF - 1000 - 2000  # ours begin at 1 s
-        steps = range(0, near_ms, 9_000)
+        steps = range(9_000, near_ms, 9_000)
         peer.send_tags([(MessageType.VIDEO, stamp_ms, key) for stamp_ms in steps])
         peer.call(0, "getStreamLength", 9.0, None, "x")
         peer.wait_answer(9.0)
@@ -115,6 +123,7 @@ def test_players_go_on_where_our_own_stamps_need_more_than_24_bits(
                 tags = second(number, steps[-1] + 40)
                 tags = [(k, t, b + FILLER if b[0] == 0x17 else b) for k, t, b in tags]
                 peer.send_tags(tags)
+                wait_until(lambda: all(map(has_begun, files)), "both have begun")
                 time.sleep(PACE_S)
             check(files, device, pictures=175, max_step_us=70_000)
             times = packet_times(files[0], "flv")["video"]
