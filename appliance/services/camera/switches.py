@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
 from pathlib import Path
+
+from appliance.hub.accounts import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -61,18 +61,8 @@ class Switches:
             return []
 
     def _write(self) -> None:
-        """Whole or not at all, also when the power fails (rename(2) after fsync(2))."""
+        """Whole or not at all, also when the power fails. Raises: OSError."""
         if self._path is None:
             return
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self._path.with_suffix(".new")
-        try:
-            with fresh.open("w") as file:
-                json.dump({"off": list(self._off)}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
-            raise
+        replace_file(self._path, json.dumps({"off": list(self._off)}).encode())
