@@ -177,9 +177,8 @@ def metadata_body(tracks: Sequence[Track]) -> bytes:
                 is_legacy = video.codec is Codec.H264
                 facts["videocodecid"] = AVC_ID if is_legacy else _fourcc_number(video.codec)
                 facts |= {"width": video.width_px, "height": video.height_px}
-                fps = None if isinstance(video, Vp9Config) else video.fps
-                if fps:
-                    facts["framerate"] = fps
+                if video.fps:
+                    facts["framerate"] = video.fps
             case (
                 AacConfig() | OpusConfig() | G711Config() | FlacConfig() | Ac3Config() | Mp3Config()
             ) as audio:

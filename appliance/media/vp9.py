@@ -52,6 +52,11 @@ class Vp9Config:
         return Codec.VP9
 
     @property
+    def fps(self) -> float | None:
+        """Never told."""
+        return None
+
+    @property
     def level(self) -> int:
         """Ten times the level's number; by the picture's size where nobody said it."""
         if self.level_idc:

@@ -30,7 +30,7 @@ def test_vpcc_and_key_of_real_encoder_describe_the_track() -> None:
     config = parse_key_frame(KEY, record)
     assert config is not None
     assert (config.kind, config.codec, config.rfc6381) == (Kind.VIDEO, Codec.VP9, "vp09.00.20.08")
-    assert (config.width_px, config.height_px) == (320, 240)
+    assert (config.width_px, config.height_px, config.fps) == (320, 240, None)
     assert config.to_vpcc() == VPCC
 
 
