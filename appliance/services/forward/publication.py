@@ -133,15 +133,15 @@ class Publication:
         self._progress.started_us = self._stream.clock.monotonic_us()
         self._on_start()
         ring = self._stream.units
-        cursor = self._begin()
-        if self._progress.position is not None:
-            cursor.lost_units = max(0, cursor.position - self._progress.position)
+        cursor, resumed = self._begin(), self._progress.position
         while not ring.closed:
             if not (batch := cursor.take()):
                 await ring.signal.wait()
                 continue
-            self._progress.dropped_units = cursor.lost_units
             end = cursor.position
+            if self._progress.sent_dts_us is None:  # what went by while it waited is not lost
+                cursor.lost_units = max(0, end - len(batch) - resumed) if resumed else 0
+            self._progress.dropped_units = cursor.lost_units
             for position, unit in enumerate(batch, end - len(batch) + 1):
                 self._progress.position = position
                 await self._write(connection, client, unit)

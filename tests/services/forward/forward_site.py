@@ -85,7 +85,8 @@ async def forward_site(*rules: Rule) -> AsyncIterator[Site]:
 class Camera:
     """Publishes a clip in a loop, `speed` times as fast as it was made, and keeps the units.
 
-    padding_bytes: added to each picture, as filler data (H.264 §7.3.2.7).
+    padding_bytes: added to each picture, as filler data (H.264 §7.3.2.7). gate: nothing is written
+    before it is open, which it is unless a test closes it.
     """
 
     def __init__(
@@ -102,6 +103,8 @@ class Camera:
         self.units: list[AccessUnit] = []
         self.publisher: Publisher | None = None
         self.is_over = False
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     @property
     def stream(self) -> Stream:
@@ -115,10 +118,11 @@ class Camera:
         loop = asyncio.get_running_loop()
         async with self.hub.publish(self.name, "test#1") as publisher:
             self.publisher = publisher
+            publisher.describe(clip_units(self.kind)[0])
+            await self.gate.wait()
             began_s = loop.time()
-            for number in range(rounds):
-                tracks, units = clip_units(self.kind)
-                publisher.describe(tracks if not number else publisher.stream.tracks)
+            for _ in range(rounds):
+                _, units = clip_units(self.kind)
                 by_id = {track.id: track for track in publisher.stream.tracks}
                 last_us = max(unit.dts_us for unit in units)
                 start_us = units[0].dts_us

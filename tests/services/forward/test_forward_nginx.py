@@ -58,8 +58,10 @@ async def test_frames_arrive_as_they_were(tmp_path: Path, kind: str) -> None:
         playing = asyncio.create_task(play(server, played))
         await server.until_told("play: name='cam'")
         camera = Camera(site.hub, kind)
+        camera.gate.clear()
         async with filming(camera, rounds=1):
             await site.until_state("live")
+            camera.gate.set()
             await site.until(lambda: camera.is_over)
             await site.until_state("waiting")
         assert await playing == b""
