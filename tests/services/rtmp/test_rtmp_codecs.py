@@ -79,9 +79,11 @@ def test_clip_of_other_codecs_comes_out_as_it_went_in(device: ApplianceProcess, 
         playing = pool.submit(packets, url, 45)
         multivariant, hls = fetch_hls(device, name)
         (stream,) = [row for row in streams(device) if row["name"] == name]
+        page_rows = urlopen(device.url + "web/streams.json").read().decode()
         played = playing.result(DEADLINE_S)
         publishing.result(DEADLINE_S)
     assert f'CODECS="{strings}"' in multivariant
+    assert f"/{name}.m3u8" in page_rows
     assert (stream["video"]["codec"], stream["audio"]["codec"]) == (video_name, audio_name)
     for which, hashes in frame_hashes(hls).items():
         assert len(hashes) >= 15 and hashes == clip_hashes(kind)[which][: len(hashes)]
