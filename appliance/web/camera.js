@@ -110,7 +110,7 @@ export class CameraPanel {
 
   _answered(status, answer, values, credentials) {
     if (status === 200 && answer && answer.camera) {
-      if (values) this._tell('');
+      if (values || this._shape === 'key') this._tell('');
       this._render(answer.camera);
     } else if (status === 401 || status === 403) {
       this._askKey(Boolean(credentials.secret) && answer && answer.error);
@@ -154,6 +154,7 @@ export class CameraPanel {
       event.preventDefault();
       this._credentials = { user: '', secret: secret.value.trim() };
       store(this._credentials);
+      secret.blur(); // by Enter the field keeps the focus, and what is typed in is left alone
       this._refresh();
     });
     this._body.replaceChildren(

@@ -93,12 +93,14 @@ def test_pattern_begins_with_the_controls_of_its_settings() -> None:
         assert document["controls"]["box"]["value"] is False
 
 
-def test_pattern_refuses_controls_it_does_not_have() -> None:
-    with Worker("pattern:", controls={"zoom": 2}) as worker:
-        fault = worker.read_end()
-    assert fault is not None
-    assert fault.reason == "source-invalid"
-    assert "zoom" in fault.text
+def test_pattern_goes_on_without_the_controls_it_does_not_have() -> None:
+    """A wrong word in the configuration must not cost the picture."""
+    with Worker("pattern:", **SIZE, controls={"zoom": 2, "speed": 99, "box": False}) as worker:
+        document = state(worker)
+        assert "zoom" in document["why"]
+        assert "speed" in document["why"]
+        assert document["controls"]["speed"]["value"] == 1
+        assert document["controls"]["box"]["value"] is False
 
 
 def test_card_speed_moves_the_box_faster() -> None:

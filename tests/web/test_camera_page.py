@@ -12,6 +12,7 @@ import pytest
 from appliance_process import ApplianceProcess, appliance_process
 from chromium import Chromium
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 CONFIG = """
 [[stream]]
@@ -216,6 +217,18 @@ def test_panel_with_a_wrong_key_says_so_and_asks_again(
     assert re.fullmatch(r"The device says: wrong user, password or key\.", fault)
     assert browser.run(f"return {PANEL}.querySelectorAll('input[type=password]').length") == 1
     assert browser.run(f"return {FIELDS}") == 0
+
+
+def test_panel_opens_by_the_enter_key_after_a_wrong_one(
+    browser: Chromium, camera: ApplianceProcess
+) -> None:
+    open_panel(browser, camera, "wrong")
+    browser.wait(f"{PANEL}.querySelector('.wrong:not([hidden])')")
+    field = browser.driver.find_element(By.CSS_SELECTOR, "#camera input[type=password]")
+    field.clear()
+    field.send_keys(owner_key(camera) + Keys.ENTER)
+    browser.wait(f"{FIELDS} > 4")
+    assert browser.run(f"return !{PANEL}.querySelector('.wrong:not([hidden])')")
 
 
 def test_panel_shows_a_refusal_and_goes_back_to_what_is(

@@ -10,6 +10,7 @@ tone's place.
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from typing import Any
 
@@ -30,6 +31,8 @@ from appliance.capture.pipeline.line import Pipeline
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
 from appliance.wire.pipe.messages import AUDIO_ID, Reason, Rung
+
+log = logging.getLogger(__name__)
 
 RATE_HZ = 48_000
 SECOND_US = 1_000_000
@@ -128,10 +131,13 @@ class PatternSource:
         self._options = options
         self._controls = CardControls()
         self._told_us = 0
-        try:
-            self._controls.set(options.controls)
-        except ChangeRefused as refusal:
-            raise SourceFault(Reason.SOURCE_INVALID, str(refusal)) from None
+        self._refusals: list[str] = []
+        for name, value in options.controls.items():
+            try:
+                self._controls.set({name: value})
+            except ChangeRefused as refusal:  # a wrong word must not cost the picture
+                log.warning("%s", refusal)
+                self._refusals.append(str(refusal))
 
     def run(self, sink: Sink, commands: Commands) -> None:
         clock = WallClock()
@@ -166,6 +172,8 @@ class PatternSource:
         document: dict[str, Any] = {
             "device": "pattern", "name": "test pattern", "driver": "pattern", "format": "I420",
         }  # fmt: skip
+        if self._refusals:
+            document["why"] = "; ".join(self._refusals)
         if microphone is not None:
             document["sound"] = microphone.status()
         pipeline.set_device(document, self._controls)
