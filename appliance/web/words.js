@@ -102,6 +102,13 @@ export function cameraNotice(stream) {
   return camera && camera.slowed ? `Reduced for now: ${camera.slowed}.` : '';
 }
 
+// Only where there are destinations.
+function forwarded(states) {
+  if (!states.length) return [];
+  const live = states.filter((state) => state === 'live').length;
+  return [['Forwarded to', `${live} of ${states.length}`]];
+}
+
 // The same figures on the card and beside the player.
 export function figures(stream, extra_ms) {
   const ms = stream.age_ms === null ? null : stream.age_ms + extra_ms;
@@ -112,5 +119,6 @@ export function figures(stream, extra_ms) {
     ['Bitrate', stream.online && !stream.placeholder ? bitrate(stream.bitrate_bps) : '–'],
     ['Viewers', String(stream.viewers)],
     ['Last frame', age(ms), 'age'],
+    ...forwarded(stream.forwards || []),
   ];
 }

@@ -218,6 +218,21 @@ def test_device_page_colours_a_stream_by_the_age_of_its_last_frame(
         browser.command("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
 
 
+@pytest.mark.parametrize(
+    ("states", "text"), [([], None), (["live", "waiting"], "1 of 2"), (["live"], "1 of 1")]
+)
+def test_device_page_tells_how_many_destinations_take_a_stream(
+    browser: Chromium, device: ApplianceProcess, states: list[str], text: str | None
+) -> None:
+    script = fake_feed(browser, forwards=states)
+    try:
+        browser.open(device.url)
+        browser.wait("document.querySelector('.card .figures div')")
+        assert figures(browser).get("Forwarded to") == text
+    finally:
+        browser.command("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+
+
 @pytest.mark.parametrize("width", [360, 768, 1280, 3840])
 @pytest.mark.parametrize("path", ["", "live/camera", "live/nobody"])
 def test_pages_fit_every_width(

@@ -164,12 +164,17 @@ class WebService:
         now_us = self._context.hub.clock.monotonic_us()
         if now_us >= self._rows_until_us:
             self._rows_until_us = now_us + ROWS_KEPT_US
+            reports = self._context.reports
+            forwards = reports["forward"]() if "forward" in reports else []
             self._rows = {
-                name: self._row(name, settings) for name, settings in self._names().items()
+                name: self._row(name, settings, forwards)
+                for name, settings in self._names().items()
             }
         return self._rows
 
-    def _row(self, name: str, settings: StreamSettings | None) -> dict[str, Any]:
+    def _row(
+        self, name: str, settings: StreamSettings | None, forwards: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         on_demand = settings is not None and settings.on_demand
         stream = self._context.hub.streams.get(name)
         if stream is None:
@@ -177,6 +182,7 @@ class WebService:
         else:
             viewers = self._context.sessions.watching(name)
             row = stream_row(stream, on_demand=on_demand, viewers=viewers)
+        row["forwards"] = [one["state"] for one in forwards if one["stream"] == name]
         camera = self._context.cameras.of_stream(name)
         return row if camera is None else row | {"camera": camera_row(camera)}
 

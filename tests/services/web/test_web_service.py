@@ -277,6 +277,20 @@ async def test_web_streams_tell_what_a_stream_is_and_does() -> None:
     assert row["audio"]["codec"] == "aac" and row["audio"]["channels"] == 2
     assert row["viewers"] == 1 and row["bitrate_bps"] > 0 and 0 <= row["age_ms"] < 10_000
     assert row["urls"] == {"page": "/live/camera", "hls": "/live/camera.m3u8"}
+    assert row["forwards"] == []
+
+
+async def test_web_streams_tell_how_destinations_do_and_nothing_of_where_they_are() -> None:
+    async with device(StreamSettings("live/camera")) as here:
+        made = {"stream": "live/camera", "url": "rtmp://origin/live/***", "last_error": "no"}
+        other = {"stream": "live/other", "state": "live"}
+        here.context.reports["forward"] = lambda: [
+            made | {"state": "live"}, made | {"state": "waiting"}, other
+        ]  # fmt: skip
+        answer = await here.get("/web/streams.json")
+        [row] = answer.json["streams"]
+    assert row["forwards"] == ["live", "waiting"]
+    assert "origin" not in answer.text
 
 
 class Camera:
