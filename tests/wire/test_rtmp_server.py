@@ -16,6 +16,7 @@ from appliance.wire.rtmp.client import Ended, Purpose, Refused, RtmpClient, Star
 from appliance.wire.rtmp.message import Message, MessageType, UserEvent, user_event
 from appliance.wire.rtmp.server import (
     MAX_STREAMS,
+    STRANGER_BYTES,
     ConnectAsked,
     Media,
     Paused,
@@ -183,6 +184,21 @@ def test_old_encoder_ends_by_fcunpublish() -> None:
     assert [values[0] for values in peer.commands][-2:] == ["onFCPublish", "onStatus"]
     assert peer.call(0, "FCUnpublish", 6.0, None, "cam") == [Stopped(stream_id)]
     assert peer.call(0, "deleteStream", 7.0, None, float(stream_id)) == []
+
+
+def test_large_messages_are_held_for_publishers_only() -> None:
+    """Strangers could fill the memory with the beginnings of pictures."""
+    picture = Message(MessageType.VIDEO, 1, 0, bytes(STRANGER_BYTES + 1000))
+    for word in ("play", "publish"):
+        peer = Peer()
+        peer.call(peer.open_stream(), word, 5.0, None, "cam")
+        if word == "publish":
+            peer.server.accept_publish(1)
+            assert len(peer.say(picture)) == 1
+        else:
+            peer.server.accept_play(1)
+            with pytest.raises(PeerError):
+                peer.say(picture)
 
 
 def test_media_of_a_stream_that_does_not_publish_is_no_event() -> None:

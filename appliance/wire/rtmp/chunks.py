@@ -44,11 +44,13 @@ class ChunkReader:
     """Bytes in, messages out. Set Chunk Size and Abort take effect here, and are passed on too.
 
     received_bytes: all that was taken, for acknowledgements.
+    max_open_bytes: of messages that are not complete.
     """
 
     def __init__(self) -> None:
         self.chunk_bytes = DEFAULT_CHUNK_BYTES
         self.received_bytes = 0
+        self.max_open_bytes = MAX_OPEN_BYTES
         self._input = bytearray()
         self._lanes: dict[int, _Lane] = {}
         self._open = 0
@@ -168,8 +170,8 @@ class ChunkReader:
             end = run_end
         parts += run
         self._open_bytes += len(run)
-        if self._open_bytes > MAX_OPEN_BYTES:
-            raise PeerError(f"more than {MAX_OPEN_BYTES} bytes of incomplete messages")
+        if self._open_bytes > self.max_open_bytes:
+            raise PeerError(f"more than {self.max_open_bytes} bytes of incomplete messages")
         if len(parts) == lane.length:
             self._complete(lane, messages)
         return end

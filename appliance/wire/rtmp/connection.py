@@ -41,6 +41,10 @@ class Connection:
         """Held of messages that are not complete."""
         return self._reader.pending_bytes
 
+    def allow_open_bytes(self, size_bytes: int) -> None:
+        """Of messages that are not complete, from now on."""
+        self._reader.max_open_bytes = size_bytes
+
     def receive(self, data: bytes | memoryview, now_us: int) -> list[Message]:
         """Raises: PeerError; the connection is not used then."""
         messages = [

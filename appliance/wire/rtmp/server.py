@@ -13,6 +13,7 @@ from enum import Enum
 
 from appliance.errors import PeerError
 from appliance.media.amf0 import EcmaArray, Value
+from appliance.wire.rtmp.chunks import MAX_OPEN_BYTES
 from appliance.wire.rtmp.commands import (
     AUDIO_CSID,
     COMMAND_CSID,
@@ -38,6 +39,7 @@ from appliance.wire.rtmp.message import (
 
 CHUNK_BYTES = 60_000  # what SRS sends with; every player takes it
 WINDOW_BYTES = 2_500_000
+STRANGER_BYTES = 256 << 10  # held of messages of who does not publish: many may come to fill memory
 MAX_STREAMS = 8  # message streams of one connection; peers use one
 MAX_AGGREGATED = 4096  # messages in an aggregate; against a million empty ones
 MAX_NAME_CHARS = 4096
@@ -126,6 +128,7 @@ class RtmpServer:
     def __init__(self, noise: bytes) -> None:
         self._handshake: ServerHandshake | None = ServerHandshake(noise)
         self._connection = Connection()
+        self._connection.allow_open_bytes(STRANGER_BYTES)
         self._output: list[bytes] = []
         self._streams: dict[int, _Stream] = {}
         self._asked_connect: float | None = None
@@ -201,6 +204,7 @@ class RtmpServer:
         if stream is None:
             return
         stream.doing = Doing.PUBLISHING
+        self._connection.allow_open_bytes(MAX_OPEN_BYTES)
         if self._fmle_names:
             about = status("status", "NetStream.Publish.Start", "Started publishing stream.")
             self._connection.send(
