@@ -23,7 +23,7 @@ from appliance.wire.rtmp.message import Message
 
 def edge(*origins: str, **more: Any) -> Settings:
     """Quick to give up; with `push` only where that is asked for."""
-    quick = {"open_us": 500_000, "silence_us": 400_000, "close_us": 100_000, "push": False}
+    quick = {"open_us": 2_000_000, "silence_us": 1_000_000, "close_us": 100_000, "push": False}
     return Settings(origins=origins, **(quick | more))
 
 
@@ -115,7 +115,7 @@ async def test_edge_asked_for_ever_new_names_fills_no_log(caplog: pytest.LogCapt
 async def test_edge_fetches_again_what_came_back_after_it_was_over() -> None:
     async with (
         place() as origin,
-        place(edges=edge(origin.origin, linger_us=100_000, absent_us=0)) as here,
+        place(edges=edge(origin.origin, linger_us=100_000, absent_us=0, open_us=1_000_000)) as here,
     ):
         async with filming(origin):
             assert await here.get(f"/{CAM}.hls/fmp4.m3u8") == 200

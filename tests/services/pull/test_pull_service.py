@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from typing import Any
 
 import pytest
 from framehash import assert_same_times, unit_times
@@ -282,3 +283,27 @@ async def test_pull_by_tls_checks_the_certificate_unless_told_otherwise(
         for settings in (Settings(ca=certificate[0]), Settings(insecure=True)):
             async with place(stream, serves=False, pulls=settings) as edge:
                 await until(lambda: edge.stream.is_live)
+
+
+@pytest.mark.parametrize("form", ["rtmp", "http"])
+async def test_pull_looks_its_servers_name_up_anew_each_time(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first time it is nobody's address, then the server's."""
+
+    async def lookup(host: str, port: int, **more: Any) -> list[tuple[Any, ...]]:
+        if host != "origin.local":
+            return await getaddrinfo(host, port, **more)
+        asked.append(host)
+        address = "127.0.0.9" if len(asked) == 1 else "127.0.0.1"
+        return await getaddrinfo(address, port, **more)
+
+    asked: list[str] = []
+    loop = asyncio.get_running_loop()
+    getaddrinfo = loop.getaddrinfo
+    monkeypatch.setattr(loop, "getaddrinfo", lookup)
+    async with place() as origin, filming(origin):
+        url = origin.url(form=form).replace("127.0.0.1", "origin.local")
+        async with place(pulled(url), serves=False) as edge:
+            await until(lambda: edge.stream.is_live)
+            assert last_error(edge).startswith("unreachable: ")
