@@ -147,6 +147,17 @@ class TcpConnection(asyncio.Protocol, Generic[Event]):
         if transport.get_write_buffer_size() > self.limits.unsent_bytes:
             self._fail(PeerError("the peer does not read our answers"))
 
+    def rest(self) -> None:
+        """Somebody else sends on the socket and sees to its limits, until `resume`."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+
+    def resume(self) -> None:
+        self._since_s = self._loop.time()
+        if self._ticker is None and not self._lost.done():
+            self._tick()
+
     async def drain(self) -> None:
         """Wait while the socket is full; the stall limit ends it. Raises: PeerError, OSError."""
         while not self._writing and self._error is None and not self._lost.done():

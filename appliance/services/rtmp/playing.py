@@ -54,6 +54,7 @@ class Playing:
             return End.GONE
         rest = b""
         self._core.is_muted = True
+        self._connection.rest()
         try:
             with rendition.demand.viewer():
                 fanout = self._pool.of(rendition.ring)
@@ -67,6 +68,7 @@ class Playing:
                         rest = bytes(viewer.rest or b"")
         finally:
             self._leave()
+            self._connection.resume()
             self._connection.write(rest)
 
     def _leave(self) -> None:

@@ -71,7 +71,7 @@ class RtmpService:
         try:
             server.start(addresses)
         except ConfigError as error:
-            raise ConfigError(f"rtmp{'.tls' if tls else ''}.{error}") from None
+            raise ConfigError(f"rtmp{'.tls' if tls else ''}.{error}") from error.__cause__
         self._servers.append(server)
         self._context.listening["rtmp"] = self.addresses
         for address in server.addresses:
