@@ -11,7 +11,7 @@ from appliance.wire.pipe.messages import Event
 UNITS_HZ, UNITS_BURST = 800, 3_000
 # Twice the highest bit rate that can be set, and a few pictures as large as the pipe lets them be:
 # what is kept of a stream is bounded in seconds too, so a second must be bounded in bytes.
-BYTES_HZ, BYTES_BURST = 50_000_000, 64_000_000
+BYTES_HZ, BYTES_BURST = 50_000_000, 12_000_000
 WORDS_HZ, WORDS_BURST = 20, 100  # states, tracks, what nobody asked for: rare, and dear to read
 
 
