@@ -20,6 +20,7 @@ from appliance.hub.hours import is_hour, parse_hours
 from appliance.hub.sessions import Session
 from appliance.hub.signal import Signal
 from appliance.hub.stream import Stream
+from appliance.hub.telling import Telling
 from appliance.net.supervisor import Backoff
 from appliance.services.camera.faults import WorkerFault
 from appliance.services.camera.knobs import Knobs, worker_options
@@ -34,7 +35,6 @@ from appliance.services.contract import Context, StreamSettings
 
 log = logging.getLogger(__name__)
 
-RETELL_US = 10 * 60_000_000  # a source that stays away is told again, for who reads the log late
 CLOCK_S = 15.0  # how often the hours are looked at
 MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 30.0
 UNSET_BEFORE_US = 1_704_067_200_000_000  # 2024: a clock that says less has not been set yet
@@ -89,9 +89,7 @@ class Feed:
         self._players = self._make_players(press)
         self._sub_wanted = False
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
-        self._told = ""  # the fault that was told last and has not healed
-        self._told_us = 0
-        self._untold = 0  # the same one since, attempt after attempt
+        self._telling = Telling()
 
     def _make_players(self, press: SlatePress) -> dict[str, SlatePlayer]:
         players = {}
@@ -210,7 +208,9 @@ class Feed:
         self.session = worker = WorkerSession(
             self._context, self._plan(), session, self.recovery, led=self._led
         )
-        level = logging.DEBUG if self._told else logging.INFO  # repeated attempts are not news
+        level = (
+            logging.DEBUG if self._telling.is_failing else logging.INFO
+        )  # repeated attempts are not news
         session.log.log(level, "worker starts for %s:", self.settings.source.partition(":")[0])
         self.changed.fire()
         try:
@@ -284,26 +284,14 @@ class Feed:
             "camera_restarts_total", stream=self.stream.name, reason=fault.reason
         )
         if worker.first_unit_us is not None:
-            self._told = ""
+            self._telling.heal()
         self._fault = self.last_fault = str(fault)[:200]
-        level, detail = self._tell(self._fault, now_us)
+        level, detail = self._telling.tell(self._fault, now_us)
         # Told here and not by `faults`, which tells one of a kind a second: each camera counts.
         self._context.faults.counts["camera", fault.reason] += 1
         session.log.log(level, "%s: %s; trying again in %.1f s", fault.reason, detail, delay_s)
         self.recovery.end_worker(fault.reason, ran_us, session.log)
         return delay_s
-
-    def _tell(self, text: str, now_us: int) -> tuple[int, str]:
-        """The level and the words for a fault; attempts that fail the same way are not news."""
-        if text != self._told:
-            self._told, self._told_us, self._untold = text, now_us, 0
-            return logging.WARNING, text
-        self._untold += 1
-        if now_us - self._told_us < RETELL_US:
-            return logging.DEBUG, text
-        text += f" (still, after {self._untold} more attempts)"
-        self._told_us, self._untold = now_us, 0
-        return logging.WARNING, text
 
     # -- hours -----------------------------------------------------------------------------------
 

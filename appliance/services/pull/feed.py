@@ -16,6 +16,7 @@ from typing import Any
 from appliance.errors import ApplianceError
 from appliance.hub.sessions import Session
 from appliance.hub.stream import Stream
+from appliance.hub.telling import Telling
 from appliance.net.supervisor import Backoff
 from appliance.services.contract import Context
 from appliance.services.pull.faults import (
@@ -24,7 +25,6 @@ from appliance.services.pull.faults import (
     SILENT,
     UNREACHABLE,
     PullFault,
-    Telling,
 )
 from appliance.services.pull.flv_fetch import fetch_flv
 from appliance.services.pull.intake import Intake

@@ -13,7 +13,8 @@ import pytest
 from camera_fixture import PATIENT, QUICK, Camera, camera, stream_settings
 from scripted_worker import Play
 
-from appliance.services.camera import feed, process
+from appliance.hub import telling
+from appliance.services.camera import process
 from appliance.services.camera.stderr import BURST_LINES, ErrorLog
 
 
@@ -98,7 +99,7 @@ async def test_fault_that_lasts_is_told_again_with_its_attempts(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(feed, "RETELL_US", 0)
+    monkeypatch.setattr(telling, "RETELL_US", 0)
     play("say(Fault(Reason.ENCODER, 'no encoder: install one'))")
     async with camera(stream_settings()) as device:
         await device.wait(lambda: device.restarts("encoder") >= 2)
