@@ -13,7 +13,8 @@ from framehash import clip_units
 
 from appliance.containers.flv_muxer import FlvMuxer
 from appliance.services.rtmp.muxer import RtmpMuxer
-from appliance.wire.rtmp.server import ConnectAsked, PlayAsked, RtmpServer
+from appliance.wire.rtmp.events import ConnectAsked, PlayAsked
+from appliance.wire.rtmp.server import RtmpServer
 
 
 @dataclass

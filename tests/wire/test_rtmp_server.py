@@ -11,22 +11,20 @@ from mutation import assert_only_peer_error
 
 from appliance.errors import PeerError
 from appliance.media.amf0 import Value, decode, encode
+from appliance.wire.rtmp.aggregate import split_aggregate
 from appliance.wire.rtmp.chunks import ChunkReader, ChunkWriter
 from appliance.wire.rtmp.client import Ended, Purpose, Refused, RtmpClient, Started
-from appliance.wire.rtmp.message import Message, MessageType, UserEvent, user_event
-from appliance.wire.rtmp.server import (
-    MAX_STREAMS,
-    STRANGER_BYTES,
+from appliance.wire.rtmp.events import (
     ConnectAsked,
     Media,
     Paused,
     PlayAsked,
     PublishAsked,
-    RtmpServer,
     Stopped,
     Switched,
-    split_aggregate,
 )
+from appliance.wire.rtmp.message import Message, MessageType, UserEvent, user_event
+from appliance.wire.rtmp.server import MAX_STREAMS, STRANGER_BYTES, RtmpServer
 
 NOISE = random.Random(9).randbytes(1536)
 SECOND_US = 1_000_000

@@ -6,7 +6,8 @@ import os
 
 from appliance.errors import PeerError
 from appliance.hub.clock import SYSTEM_CLOCK
-from appliance.wire.rtmp.server import Event, RtmpServer
+from appliance.wire.rtmp.events import Event
+from appliance.wire.rtmp.server import RtmpServer
 
 MAX_WAITING_BYTES = 64 << 10  # against a player that asks without end while it takes nothing
 

@@ -11,7 +11,7 @@ from appliance.net.fanout_sink import sink_of
 from appliance.net.tcp import TcpConnection
 from appliance.services.rtmp.core import RtmpCore
 from appliance.services.rtmp.muxer import RtmpMuxer
-from appliance.wire.rtmp.server import Event
+from appliance.wire.rtmp.events import Event
 
 
 class Playing:

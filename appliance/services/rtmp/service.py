@@ -18,7 +18,7 @@ from appliance.services.contract import Context, StreamSettings
 from appliance.services.rtmp.core import RtmpCore
 from appliance.services.rtmp.session import RtmpSession
 from appliance.services.rtmp.settings import Settings
-from appliance.wire.rtmp.server import Event
+from appliance.wire.rtmp.events import Event
 
 log = logging.getLogger(__name__)
 

@@ -35,8 +35,7 @@ from appliance.services.rtmp.muxer import STREAM_ID
 from appliance.services.rtmp.playing import Playing
 from appliance.services.rtmp.publishing import Publishing
 from appliance.services.rtmp.settings import Settings
-from appliance.wire.rtmp.message import Message
-from appliance.wire.rtmp.server import (
+from appliance.wire.rtmp.events import (
     ConnectAsked,
     Event,
     Media,
@@ -46,6 +45,7 @@ from appliance.wire.rtmp.server import (
     Stopped,
     Switched,
 )
+from appliance.wire.rtmp.message import Message
 from appliance.wire.rtmp.target import Target, resolve
 
 IDLE_US = 30_000_000  # a connection that neither publishes nor plays

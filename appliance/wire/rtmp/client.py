@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from appliance.media.amf0 import Value
+from appliance.wire.rtmp.aggregate import split_aggregate
 from appliance.wire.rtmp.commands import (
     AUDIO_CSID,
     COMMAND_CSID,
@@ -23,7 +24,7 @@ from appliance.wire.rtmp.commands import (
 from appliance.wire.rtmp.connection import Connection
 from appliance.wire.rtmp.handshake import ClientHandshake
 from appliance.wire.rtmp.message import Message, MessageType, UserEvent, user_event, window_ack_size
-from appliance.wire.rtmp.server import CHUNK_BYTES, WINDOW_BYTES, split_aggregate
+from appliance.wire.rtmp.server import CHUNK_BYTES, WINDOW_BYTES
 
 # Enhanced RTMP: what we can carry besides Flash's codecs
 FOURCCS = ("avc1", "hvc1", "av01", "vp09", "mp4a", "Opus", "fLaC", "ac-3", "ec-3", ".mp3")

@@ -8,11 +8,12 @@ Every refusal is an onStatus or _error, which encoders show their users, before 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from appliance.errors import PeerError
 from appliance.media.amf0 import EcmaArray, Value
+from appliance.wire.rtmp.aggregate import split_aggregate
 from appliance.wire.rtmp.chunks import MAX_OPEN_BYTES
 from appliance.wire.rtmp.commands import (
     AUDIO_CSID,
@@ -27,6 +28,16 @@ from appliance.wire.rtmp.commands import (
     write_data,
 )
 from appliance.wire.rtmp.connection import Connection
+from appliance.wire.rtmp.events import (
+    ConnectAsked,
+    Event,
+    Media,
+    Paused,
+    PlayAsked,
+    PublishAsked,
+    Stopped,
+    Switched,
+)
 from appliance.wire.rtmp.handshake import ServerHandshake
 from appliance.wire.rtmp.message import (
     Message,
@@ -41,69 +52,8 @@ CHUNK_BYTES = 60_000  # what SRS sends with; every player takes it
 WINDOW_BYTES = 2_500_000
 STRANGER_BYTES = 256 << 10  # held of messages of who does not publish: many may come to fill memory
 MAX_STREAMS = 8  # message streams of one connection; peers use one
-MAX_AGGREGATED = 4096  # messages in an aggregate; against a million empty ones
 MAX_NAME_CHARS = 4096
 VERSION, CAPABILITIES = "FMS/3,5,3,888", 127  # what Flash-era encoders expect to read
-
-
-class Media(Enum):
-    """What a player can switch off."""
-
-    AUDIO = "audio"
-    VIDEO = "video"
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectAsked:
-    """The first command. flash_version tells encoders apart; amf3: the peer asks for AMF3."""
-
-    app: str
-    tc_url: str
-    page_url: str = ""
-    swf_url: str = ""
-    flash_version: str = ""
-    amf3: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PublishAsked:
-    """mode: live, record or append; is_fmle: it announced itself by FCPublish."""
-
-    stream_id: int
-    name: str = field(repr=False)  # its query may hold a key
-    mode: str = "live"
-    is_fmle: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PlayAsked:
-    stream_id: int
-    name: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """The peer ended what it did on this message stream."""
-
-    stream_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Paused:
-    stream_id: int
-    paused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Switched:
-    """receiveAudio, receiveVideo."""
-
-    stream_id: int
-    media: Media
-    wanted: bool
-
-
-Event = ConnectAsked | PublishAsked | PlayAsked | Stopped | Paused | Switched | Message
 
 
 class Doing(Enum):
@@ -426,37 +376,3 @@ _HANDLERS: Mapping[str, Callable[[RtmpServer, Command, int], list[Event]]] = {
     "receiveVideo": RtmpServer._receive_video,
     "getStreamLength": RtmpServer._get_length,
 }
-
-
-def split_aggregate(message: Message) -> list[Message]:
-    """The messages of an aggregate (§7.1.6), which have FLV's tag form; stamps are moved so that
-    the first one has the aggregate's own.
-
-    Raises: PeerError for a length that leads out of it, or for too many.
-    """
-    payload, position = message.payload, 0
-    found: list[Message] = []
-    shift_ms: int | None = None
-    while position + 11 <= len(payload):
-        kind = payload[position]
-        length = int.from_bytes(payload[position + 1 : position + 4], "big")
-        stamp = int.from_bytes(payload[position + 4 : position + 7], "big")
-        stamp |= payload[position + 7] << 24
-        start = position + 11
-        if start + length > len(payload):
-            raise PeerError("a message reaches out of its aggregate")
-        if len(found) >= MAX_AGGREGATED:
-            raise PeerError(f"more than {MAX_AGGREGATED} messages in an aggregate")
-        if shift_ms is None:
-            shift_ms = message.timestamp_ms - stamp
-        if kind in {MessageType.AUDIO, MessageType.VIDEO, MessageType.DATA}:
-            found.append(
-                Message(
-                    kind,
-                    message.stream_id,
-                    (stamp + shift_ms) & 0xFFFF_FFFF,
-                    payload[start : start + length],
-                )
-            )
-        position = start + length + 4
-    return found

@@ -27,8 +27,9 @@ from appliance.services.contract import Context
 from appliance.services.forward import create
 from appliance.services.forward.service import ForwardService
 from appliance.services.forward.settings import Rule
+from appliance.wire.rtmp.events import ConnectAsked, PublishAsked, Stopped
 from appliance.wire.rtmp.message import Message, MessageType
-from appliance.wire.rtmp.server import ConnectAsked, PublishAsked, RtmpServer, Stopped
+from appliance.wire.rtmp.server import RtmpServer
 
 NAME = "live/cam"
 KEY = "s3cret-K3y"
