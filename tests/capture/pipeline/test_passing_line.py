@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -334,11 +335,10 @@ def test_passing_line_with_pictures_of_the_camera_s_own_does_not_decode(
 def test_viewfinder_that_cannot_keep_up_goes_on_at_the_next_keyframe() -> None:
     """Its queue is bounded, and what it shows is whole."""
     shown: list[int] = []
-    held = [True]
+    gate = threading.Event()
 
     def slow(frame: av.VideoFrame, time_us: int) -> None:
-        while held[0]:
-            time.sleep(0.002)
+        gate.wait(30)
         shown.append(time_us)
 
     finder = viewfinder.Viewfinder(slow)
@@ -350,7 +350,7 @@ def test_viewfinder_that_cannot_keep_up_goes_on_at_the_next_keyframe() -> None:
         line.pass_unit(*camera.shoot())
         finder.offer(sink.main[-1])
         assert len(finder._queue) <= viewfinder.MAX_QUEUED_UNITS + viewfinder.MAX_HELD_UNITS
-    held[0] = False
+    gate.set()
     end_s = time.monotonic() + 30
     while not shown or shown[-1] < camera.now_us - 100 * STEP_US:
         assert time.monotonic() < end_s
