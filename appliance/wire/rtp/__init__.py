@@ -1,0 +1,1 @@
+"""RTP and RTCP, sans-IO: packets, loss and order, clocks, and the payload formats."""

@@ -1,0 +1,1 @@
+"""Payload formats: how each codec's units travel in RTP packets, one module per codec."""
