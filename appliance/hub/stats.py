@@ -3,44 +3,51 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from array import array
+from collections import Counter
 from dataclasses import dataclass, field
 
 from appliance.hub.clock import SYSTEM_CLOCK, Clock
 from appliance.media.unit import AccessUnit
 
-BUCKET_US = 1_000_000
 WINDOW_US = 30_000_000  # SRS reports rates over 30 s
+MARK_US = 5_000_000
 
 
-@dataclass(slots=True)
 class RateMeter:
-    """A byte count with its rate over the last 30 s, in at most 31 buckets."""
+    """A byte count with its rate over the last 30 s.
 
-    total_bytes: int = 0
-    _buckets: deque[tuple[int, int]] = field(default_factory=deque)
+    Every session has two, so it holds little: the count at seven moments, 5 s apart.
+    """
+
+    __slots__ = ("_marks", "_next_us", "total_bytes")
+
+    def __init__(self) -> None:
+        self.total_bytes = 0
+        self._marks = array("q")  # microseconds and count, in turns
+        self._next_us: int | None = None  # when the next mark is due
 
     def add(self, count_bytes: int, now_us: int) -> None:
-        self.total_bytes += count_bytes
-        slot = now_us // BUCKET_US
-        if self._buckets and self._buckets[-1][0] == slot:
-            self._buckets[-1] = (slot, self._buckets[-1][1] + count_bytes)
+        if not count_bytes:
             return
-        self._buckets.append((slot, count_bytes))
-        self._trim(slot)
+        if self._next_us is None or now_us >= self._next_us:
+            self._drop_marks(now_us)
+            self._marks.extend((now_us, self.total_bytes))
+            self._next_us = now_us + MARK_US
+        self.total_bytes += count_bytes
 
-    def _trim(self, slot: int) -> None:
-        while self._buckets and self._buckets[0][0] <= slot - WINDOW_US // BUCKET_US:
-            self._buckets.popleft()
+    def _drop_marks(self, now_us: int) -> None:
+        while self._marks and self._marks[0] < now_us - WINDOW_US:
+            del self._marks[:2]
 
     def rate_bps(self, now_us: int) -> int:
         """Bits per second over the window, or over what there has been of it."""
-        slot = now_us // BUCKET_US
-        self._trim(slot)
-        if not self._buckets:
+        self._drop_marks(now_us)
+        if not self._marks:
             return 0
-        span_us = max(BUCKET_US, now_us - self._buckets[0][0] * BUCKET_US)
-        return sum(count for _, count in self._buckets) * 8 * 1_000_000 // span_us
+        since_us, before_bytes = self._marks[:2]
+        span_us = max(1_000_000, now_us - since_us)
+        return (self.total_bytes - before_bytes) * 8 * 1_000_000 // span_us
 
 
 @dataclass(slots=True)

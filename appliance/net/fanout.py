@@ -15,8 +15,9 @@ newest key, and one whose socket takes nothing for long is ended. Nobody waits f
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -28,6 +29,10 @@ __all__ = ["End", "FanChunk", "FanOut", "FanOutSettings", "FanRing", "FanSignal"
 
 MAX_BATCH_BYTES = 256 << 10  # what is joined at a time for a viewer with much to catch up
 MAX_SHARED = 8  # batches kept within a flush; viewers at yet other places join their own
+FILE_VIEWERS = (
+    50  # from here on a batch is worth a memory file that the kernel sends without copying
+)
+FILE_BYTES = 8 << 10  # the least batch to be worth it
 VIEWERS_PER_TURN = 128  # others of the loop get their turn within a flush
 LOAD = 0.25  # the share of time that flushing may take before its pauses grow
 STALL_CHECKS = 20  # per stall limit
@@ -180,15 +185,21 @@ class FanOut:
         try:
             batch = self._join(max(before, self.ring.first), b"", None)
             viewers = list(self.viewers)
-            for index in range(0, len(viewers), VIEWERS_PER_TURN):
-                if index:
-                    await asyncio.sleep(0)
-                self._send_batch(viewers[index : index + VIEWERS_PER_TURN], batch)
+            is_large = len(viewers) >= FILE_VIEWERS and len(batch.data) >= FILE_BYTES
+            with batch.as_file() if is_large else nullcontext() as file:
+                for index in range(0, len(viewers), VIEWERS_PER_TURN):
+                    if index:
+                        await asyncio.sleep(0)
+                    self._send_batch(viewers[index : index + VIEWERS_PER_TURN], batch, file)
         finally:
             self._shared = None
 
-    def _send_batch(self, viewers: list[Viewer], batch: Batch) -> None:
-        """The hot path: to a viewer that keeps up it is one call of `send`."""
+    def _send_batch(self, viewers: list[Viewer], batch: Batch, file: int | None) -> None:
+        """The hot path: to a viewer that keeps up it is one system call.
+
+        file: the batch's data once more, for who may be sent to without copying.
+        """
+        sendfile = os.sendfile
         start, end, header = batch.start, batch.end, batch.header
         data, size = batch.data, len(batch.data)
         for viewer in viewers:
@@ -198,7 +209,10 @@ class FanOut:
                 self._serve(viewer)
                 continue
             try:
-                sent = viewer.send(data)
+                if file is None or (descriptor := viewer.sink.descriptor) is None:
+                    sent = viewer.send(data)
+                else:
+                    sent = sendfile(descriptor, file, 0, size)
             except BlockingIOError:
                 sent = 0
             except OSError:  # also of one removed since the flush began

@@ -1,16 +1,32 @@
-"""Fan-outs by the ring they send: made with the first viewer, gone when the ring ends."""
+"""Fan-outs by the ring they send and by how much is put together: made with the first viewer, gone
+when the ring ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from enum import StrEnum
 
 from appliance.net.fanout import FanOut, FanOutSettings, FanRing
 from appliance.net.supervisor import Supervisor
 
 
-class FanOutPool:
-    """One for a service, as the services' ways of renewing headers differ.
+class Latency(StrEnum):
+    """How much is put together before it is sent, when many watch."""
 
+    LOW = "low"
+    NORMAL = "normal"
+    DENSE = "dense"
+
+    @property
+    def batch_us(self) -> int:
+        return {Latency.LOW: 40_000, Latency.NORMAL: 100_000, Latency.DENSE: 200_000}[self]
+
+
+class FanOutPool:
+    """One for all viewers whose headers are renewed in the same way.
+
+    settings: but for max_interval_us, which each viewer's latency says.
     renew: see `FanOut`.
     """
 
@@ -26,21 +42,29 @@ class FanOutPool:
         self._supervisor = supervisor
         self._settings = settings
         self._renew = renew
-        self._fanouts: dict[int, FanOut] = {}  # by identity of the ring; as many as are watched
+        # By identity of the ring; three times as many as there are rings watched, at most.
+        self._fanouts: dict[tuple[int, Latency], FanOut] = {}
 
-    def of(self, ring: FanRing) -> FanOut:
-        fanout = self._fanouts.get(id(ring))
+    def of(self, ring: FanRing, latency: Latency = Latency.NORMAL) -> FanOut:
+        key = id(ring), latency
+        fanout = self._fanouts.get(key)
         if fanout is None:
-            fanout = FanOut(ring, self._settings, renew=self._renew)
-            self._fanouts[id(ring)] = fanout
-            self._supervisor.spawn(f"{self._name} fan-out", self._run(fanout, ring))
+            settings = replace(self._settings, max_interval_us=latency.batch_us)
+            fanout = self._fanouts[key] = FanOut(ring, settings, renew=self._renew)
+            self._supervisor.spawn(f"{self._name} fan-out", self._run(fanout, key))
         return fanout
 
-    async def _run(self, fanout: FanOut, ring: FanRing) -> None:
+    async def _run(self, fanout: FanOut, key: tuple[int, Latency]) -> None:
         try:
             await fanout.run()
         finally:
-            del self._fanouts[id(ring)]
+            del self._fanouts[key]
+
+    def use(self, settings: FanOutSettings) -> None:
+        """From now on, for who watches already, too."""
+        self._settings = settings
+        for (_, latency), fanout in self._fanouts.items():
+            fanout.settings = replace(settings, max_interval_us=latency.batch_us)
 
     def close(self) -> None:
         """End all viewers now."""

@@ -18,7 +18,13 @@ Buffer = bytes | memoryview
 
 
 class Sink(Protocol):
-    """One viewer's way out."""
+    """One viewer's way out.
+
+    descriptor: a socket that the kernel may copy a file to, past `send`; None where bytes must
+        come by here.
+    """
+
+    descriptor: int | None
 
     def send(self, data: Buffer, /) -> int:
         """Take what fits now. Raises: BlockingIOError (full), OSError (the viewer has gone)."""
@@ -36,11 +42,12 @@ class Sink(Protocol):
 class SocketSink:
     """A connected socket of its own: from `take_socket`, or one that nobody else watches."""
 
-    __slots__ = ("_loop", "_sock", "send")
+    __slots__ = ("_loop", "_sock", "descriptor", "send")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         set_streaming_options(sock)
+        self.descriptor: int | None = sock.fileno()
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self.send: Callable[[Buffer], int] = sock.send
@@ -53,18 +60,20 @@ class SocketSink:
 
     def close(self) -> None:
         """Of a duplicate nothing is seen on the wire: the transport's owner closes that."""
+        self.descriptor = None  # the number may soon be another's
         self._sock.close()
 
 
 class TransportSink:
     """A TLS viewer's transport: it takes all it is given, so it is given little at a time."""
 
-    __slots__ = ("_callback", "_is_closed", "_loop", "_timer", "_transport")
+    __slots__ = ("_callback", "_is_closed", "_loop", "_timer", "_transport", "descriptor")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         sock = transport.get_extra_info("socket")
         if sock is not None:
             set_streaming_options(sock)
+        self.descriptor: int | None = None
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._is_closed = False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -88,3 +90,20 @@ class Batch:
             position += 1
         viewer.position, viewer.header = position, header
         viewer.rest = memoryview(part)[sent:]
+
+    @contextlib.contextmanager
+    def as_file(self) -> Iterator[int | None]:
+        """The data in a memory file, for as long as the block; None where no descriptor is left.
+
+        Pages that sockets still hold outlive it, shared by all that hold them.
+        """
+        try:
+            descriptor = os.memfd_create("batch", os.MFD_CLOEXEC)
+        except OSError:
+            yield None
+            return
+        try:
+            whole = os.write(descriptor, self.data) == len(self.data)
+            yield descriptor if whole else None
+        finally:
+            os.close(descriptor)

@@ -55,6 +55,11 @@ class TcpServer(Generic[Event]):
     def inside(self) -> int:
         return self._door.inside
 
+    def adjust(self, caps: Caps, limits: TcpLimits) -> None:
+        """For those who connect from now on."""
+        self._door.caps = caps
+        self._limits = limits
+
     def start(self, addresses: tuple[str, ...]) -> None:
         """Listens when it returns. Raises: ConfigError; then on none."""
         listeners: list[socket.socket] = []
