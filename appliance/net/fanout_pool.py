@@ -43,14 +43,14 @@ class FanOutPool:
         self._settings = settings
         self._renew = renew
         # By identity of the ring; three times as many as there are rings watched, at most.
-        self._fanouts: dict[tuple[int, Latency], FanOut] = {}
+        self.fanouts: dict[tuple[int, Latency], FanOut] = {}
 
     def of(self, ring: FanRing, latency: Latency = Latency.NORMAL) -> FanOut:
         key = id(ring), latency
-        fanout = self._fanouts.get(key)
+        fanout = self.fanouts.get(key)
         if fanout is None:
             settings = replace(self._settings, max_interval_us=latency.batch_us)
-            fanout = self._fanouts[key] = FanOut(ring, settings, renew=self._renew)
+            fanout = self.fanouts[key] = FanOut(ring, settings, renew=self._renew)
             self._supervisor.spawn(f"{self._name} fan-out", self._run(fanout, key))
         return fanout
 
@@ -58,15 +58,15 @@ class FanOutPool:
         try:
             await fanout.run()
         finally:
-            del self._fanouts[key]
+            del self.fanouts[key]
 
     def use(self, settings: FanOutSettings) -> None:
         """From now on, for who watches already, too."""
         self._settings = settings
-        for (_, latency), fanout in self._fanouts.items():
+        for (_, latency), fanout in self.fanouts.items():
             fanout.settings = replace(settings, max_interval_us=latency.batch_us)
 
     def close(self) -> None:
         """End all viewers now."""
-        for fanout in list(self._fanouts.values()):
+        for fanout in list(self.fanouts.values()):
             fanout.close()

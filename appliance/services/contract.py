@@ -13,6 +13,7 @@ from appliance.hub.cameras import Cameras
 from appliance.hub.hub import Hub
 from appliance.hub.sessions import Sessions
 from appliance.hub.stats import Counters, Faults
+from appliance.net.fanout_pool import Latency
 from appliance.net.http import Request, Router
 from appliance.net.supervisor import Supervisor
 from appliance.net.systemd import Watchdog
@@ -122,6 +123,8 @@ class StreamSettings:
     hours: when it captures, such as "07:00-22:00"; empty is always.
     led: lit while the sensor may be on: a name under /sys/class/leds, or "gpio:17".
     controls: of the camera, by its own names.
+    latency: of its viewers who do not ask for another; "auto": as their protocol has it. A source
+        has nothing to do with it, so two that differ by it alone are the same.
     """
 
     name: str
@@ -136,6 +139,9 @@ class StreamSettings:
         default=10_000_000, metadata={"key": "max_age", "unit": "duration", "min": 1_000_000}
     )
     slate: bool = True
+    latency: str = field(
+        default="auto", compare=False, metadata={"choices": ("auto", *map(str, Latency))}
+    )
     hours: tuple[str, ...] = ()
     led: str = ""
     video: VideoSettings = field(default_factory=VideoSettings)
@@ -178,6 +184,11 @@ class Context:
     listening: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by service
     hand_on: HandOn = field(default_factory=HandOn)  # to the origins of an edge
     reports: dict[str, Report] = field(default_factory=dict)  # by service, for the API
+
+    def latency_of(self, name: str, default: Latency) -> Latency:
+        """Of a stream's viewers who ask for none. default: of their protocol."""
+        words = (one.latency for one in self.streams if one.name == name)
+        return next((Latency(word) for word in words if word != "auto"), default)
 
 
 def credentials_of(request: Request, *, with_query: bool = False) -> Credentials:

@@ -7,33 +7,34 @@ from dataclasses import dataclass
 from appliance.errors import PeerError
 from appliance.hub.names import stream_name
 from appliance.media.track import Kind
+from appliance.net.fanout_pool import Latency
 from appliance.net.http import Request
 from appliance.services.httpflv.forms import FORMS, Form
-from appliance.services.httpflv.settings import Latency
 
 OFF = {"0", "false", "no", "off"}
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """is_live: from the next keyframe on, instead of the newest there is."""
+    """latency: None if it is not for the viewer to say; is_live: from the next keyframe on, instead
+    of the newest there is."""
 
     name: str
     form: Form
     kinds: frozenset[Kind]
-    latency: Latency
+    latency: Latency | None
     is_live: bool
 
 
-def read_ask(request: Request, latency: Latency) -> Ask:
-    """latency: unless it asks for another. Raises: NameInvalid, PeerError."""
+def read_ask(request: Request) -> Ask:
+    """Raises: NameInvalid, PeerError."""
     path, dot, suffix = request.path[1:].rpartition(".")
     form = FORMS[dot + suffix]
     return Ask(
         stream_name(path),
         form,
         _read_kinds(request, form),
-        _read_latency(request, latency),
+        _read_latency(request),
         _read_is_live(request),
     )
 
@@ -47,10 +48,10 @@ def _read_kinds(request: Request, form: Form) -> frozenset[Kind]:
     return kinds
 
 
-def _read_latency(request: Request, default: Latency) -> Latency:
+def _read_latency(request: Request) -> Latency | None:
     asked = request.query.get("latency")
     if asked is None:
-        return default
+        return None
     try:
         return Latency(asked)
     except ValueError:

@@ -21,7 +21,7 @@ from appliance.hub.access import Action
 from appliance.hub.rendition import Rendition
 from appliance.hub.sessions import Session
 from appliance.hub.stream import Stream
-from appliance.net.fanout import End, FanOutSettings, Viewer
+from appliance.net.fanout import End, Viewer
 from appliance.net.fanout_pool import FanOutPool
 from appliance.net.fanout_sink import Sink, cut_off, sink_of
 from appliance.net.http import Request
@@ -30,7 +30,7 @@ from appliance.net.http_takeover import Takeover, stream_head
 from appliance.services.contract import Context, StreamSettings, credentials_of
 from appliance.services.httpflv.asking import Ask, read_ask
 from appliance.services.httpflv.forms import FORMS, Form
-from appliance.services.httpflv.settings import BATCH_US, Latency, Settings
+from appliance.services.httpflv.settings import Settings
 from appliance.services.httpflv.websocket import Listener, WebSocketSink, is_wanted, upgrade_head
 
 COUNT_S = 1.0
@@ -71,7 +71,7 @@ class LiveService:
     def __init__(self, settings: Settings, context: Context) -> None:
         self._settings = settings
         self._context = context
-        self._pools: dict[tuple[str, Latency], FanOutPool] = {}  # one per form and latency
+        self.pools: dict[str, FanOutPool] = {}  # one per form
         self._watching: dict[Viewer, Session] = {}  # bounded by settings.viewers
         self._viewers = 0
 
@@ -82,21 +82,21 @@ class LiveService:
         self._context.supervisor.keep("live figures", self._count_for_ever)
 
     async def stop(self) -> None:
-        for pool in self._pools.values():
+        for pool in self.pools.values():
             pool.close()
 
     def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
-        """Who watches goes on as before; newcomers get these settings."""
-        changed = settings != self._settings
-        self._settings = settings
-        if changed:
-            self._pools.clear()  # the fan-outs of who watches end with their streams
-        return ["live (of viewers there are)"] if changed and self._viewers else []
+        """All at once, but that who watches keeps the latency they began with."""
+        before, self._settings = self._settings, settings
+        for pool in self.pools.values():
+            pool.use(settings.fan_out)
+        is_kept = settings.latency != before.latency and self._viewers
+        return ["live.latency (of viewers there are)"] if is_kept else []
 
     # -- requests -----------------------------------------------------------------------------
 
     async def _get(self, request: Request) -> web.StreamResponse:
-        ask = read_ask(request, self._settings.latency)
+        ask = read_ask(request)
         access = self._context.access
         credentials = credentials_of(request, with_query=True)
         account = await access.check(Action.PLAY, ask.name, request.peer_ip, credentials)
@@ -187,7 +187,10 @@ class LiveService:
 
     async def _show(self, show: Show, guest: Guest, sink: Sink) -> End:
         ring, position = show.rendition.ring, show.position()
-        fanout = self._pool(guest.ask).of(ring)
+        latency = guest.ask.latency or self._context.latency_of(
+            guest.ask.name, self._settings.latency
+        )
+        fanout = self._pool(guest.ask.form).of(ring, latency)
         with show.rendition.demand.viewer(), fanout.viewing(sink, position) as viewer:
             if position == ring.next:
                 viewer.needs_key = True
@@ -215,20 +218,12 @@ class LiveService:
             guest.mark, Action.PLAY, session.stream, session.peer_ip
         )
 
-    def _pool(self, ask: Ask) -> FanOutPool:
-        key = ask.form.name, ask.latency
-        pool = self._pools.get(key)
+    def _pool(self, form: Form) -> FanOutPool:
+        pool = self.pools.get(form.name)
         if pool is None:
-            settings = self._settings
-            fan_out = FanOutSettings(
-                max_interval_us=BATCH_US[ask.latency],
-                max_lag_us=settings.max_lag_us,
-                stall_us=settings.stall_us,
-            )
-            pool = FanOutPool(
-                ask.form.name, self._context.supervisor, fan_out, renew=ask.form.renew
-            )
-            self._pools[key] = pool
+            supervisor, fan_out = self._context.supervisor, self._settings.fan_out
+            pool = FanOutPool(form.name, supervisor, fan_out, renew=form.renew)
+            self.pools[form.name] = pool
         return pool
 
     # -- viewers ------------------------------------------------------------------------------

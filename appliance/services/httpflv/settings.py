@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from appliance.net.fanout import FanOutSettings
+from appliance.net.fanout_pool import Latency
 
 CROSS_ORIGIN = "Access-Control-Allow-Origin: *\r\n"
-
-
-class Latency(StrEnum):
-    """How much is put together before it is sent, when many watch."""
-
-    LOW = "low"
-    NORMAL = "normal"
-    DENSE = "dense"
-
-
-BATCH_US = {Latency.LOW: 40_000, Latency.NORMAL: 100_000, Latency.DENSE: 200_000}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Durations in microseconds.
 
-    latency: of viewers who do not ask for another by ``?latency=``; few viewers get everything at
-        once with any.
+    latency: of viewers who do not ask for another by ``?latency=``, of streams that have none of
+        their own; few viewers get everything at once with any.
     viewers: at once; against a crowd.
     wait_us: how long a viewer waits for somebody to publish.
     max_lag_us: a viewer further behind jumps to the newest keyframe; stall_us: one whose
@@ -42,6 +33,10 @@ class Settings:
         default=10_000_000, metadata={"key": "stall", "unit": "duration", "min": 1_000_000}
     )
     public: bool = False
+
+    @property
+    def fan_out(self) -> FanOutSettings:
+        return FanOutSettings(max_lag_us=self.max_lag_us, stall_us=self.stall_us)
 
     @property
     def fields(self) -> str:

@@ -6,7 +6,7 @@ from appliance.hub.rendition import Rendition
 from appliance.hub.stream import Stream
 from appliance.media.track import Kind
 from appliance.net.fanout import End, FanOut, Viewer
-from appliance.net.fanout_pool import FanOutPool
+from appliance.net.fanout_pool import FanOutPool, Latency
 from appliance.net.fanout_sink import sink_of
 from appliance.net.tcp import TcpConnection
 from appliance.services.rtmp.core import RtmpCore
@@ -27,6 +27,7 @@ class Playing:
         connection: TcpConnection[Event],
         core: RtmpCore,
         pool: FanOutPool,
+        latency: Latency,
     ) -> None:
         self.kinds = frozenset(Kind)
         self.is_paused = False
@@ -35,6 +36,7 @@ class Playing:
         self._connection = connection
         self._core = core
         self._pool = pool
+        self._latency = latency
         self._place: tuple[FanOut, Viewer] | None = None
         self._sent_bytes = 0  # not yet counted, of runs that are over
         self._counted_bytes = 0  # of this run
@@ -57,7 +59,7 @@ class Playing:
         self._connection.rest()
         try:
             with rendition.demand.viewer():
-                fanout = self._pool.of(rendition.ring)
+                fanout = self._pool.of(rendition.ring, self._latency)
                 with fanout.viewing(sink_of(transport)) as viewer:
                     self._place = fanout, viewer
                     if viewer.needs_key:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 from appliance.errors import ConfigError
 from appliance.net.accept import Caps
 from appliance.net.address import reachable_urls
-from appliance.net.fanout import FanOutSettings
 from appliance.net.fanout_pool import FanOutPool
 from appliance.net.tcp import TcpConnection, TcpLimits
 from appliance.net.tcp_server import TcpServer
@@ -32,15 +32,7 @@ class RtmpService:
     def __init__(self, settings: Settings, context: Context) -> None:
         self._settings = settings
         self._context = context
-        self._pool = FanOutPool(
-            "rtmp",
-            context.supervisor,
-            FanOutSettings(
-                max_interval_us=settings.batch_us,
-                max_lag_us=settings.max_lag_us,
-                stall_us=settings.stall_us,
-            ),
-        )
+        self.pool = FanOutPool("rtmp", context.supervisor, settings.fan_out)
         self._servers: list[TcpServer[Event]] = []
         self._sessions: set[RtmpSession] = set()  # no more than settings.max_connections, twice
 
@@ -53,19 +45,13 @@ class RtmpService:
         self._context.supervisor.keep("rtmp sessions", self._tick)
 
     def _listen(self, addresses: tuple[str, ...], tls: ServerTls | None) -> None:
-        settings = self._settings
-        limits = TcpLimits(
-            idle_s=None,  # what publishers and players owe is the session's to know
-            stall_s=settings.stall_us / SECOND_US,
-            unhandled_bytes=UNHANDLED_BYTES,
-        )
         server: TcpServer[Event] = TcpServer(
             "rtmp" if tls is None else "rtmps",
             RtmpCore,
             self._serve,
             self._context.faults.count,
-            caps=Caps(settings.max_connections, settings.max_connections_per_ip),
-            limits=limits,
+            caps=_caps(self._settings),
+            limits=_limits(self._settings),
             tls=tls,
         )
         try:
@@ -79,7 +65,7 @@ class RtmpService:
                 log.info("listening on %s", url)
 
     async def _serve(self, connection: TcpConnection[Event]) -> None:
-        session = RtmpSession(connection, self._context, self._settings, self._pool)
+        session = RtmpSession(connection, self._context, self._settings, self.pool)
         self._sessions.add(session)
         try:
             await session.run()
@@ -97,7 +83,7 @@ class RtmpService:
         return tuple(address for server in self._servers for address in server.addresses)
 
     async def stop(self) -> None:
-        self._pool.close()
+        self.pool.close()
         ends = [asyncio.create_task(session.see_off()) for session in self._sessions]
         if ends:
             await asyncio.wait(ends, timeout=GOODBYE_S)
@@ -105,7 +91,32 @@ class RtmpService:
             await server.stop()
 
     def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
-        return ["rtmp"] if settings != self._settings else []
+        """All at once, but for what is listened on, and for the latency of who plays already."""
+        before = self._settings
+        self._settings = replace(settings, listen=before.listen, tls=before.tls)
+        self.pool.use(settings.fan_out)
+        for server in self._servers:
+            server.adjust(_caps(settings), _limits(settings))
+        for session in self._sessions:
+            session.settings = self._settings
+        waiting = [f"rtmp.{key}" for key in ("listen", "tls")
+                   if getattr(settings, key) != getattr(before, key)]  # fmt: skip
+        has_players = any(session.is_playing for session in self._sessions)
+        if settings.latency != before.latency and has_players:
+            waiting.append("rtmp.latency (of players there are)")
+        return waiting
+
+
+def _caps(settings: Settings) -> Caps:
+    return Caps(settings.max_connections, settings.max_connections_per_ip)
+
+
+def _limits(settings: Settings) -> TcpLimits:
+    return TcpLimits(
+        idle_s=None,  # what publishers and players owe is the session's to know
+        stall_s=settings.stall_us / SECOND_US,
+        unhandled_bytes=UNHANDLED_BYTES,
+    )
 
 
 def create(settings: Settings, context: Context) -> RtmpService:

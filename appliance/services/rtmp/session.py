@@ -26,7 +26,7 @@ from appliance.hub.sessions import Session
 from appliance.hub.stream import Stream
 from appliance.media.track import Kind
 from appliance.net.fanout import End
-from appliance.net.fanout_pool import FanOutPool
+from appliance.net.fanout_pool import FanOutPool, Latency
 from appliance.net.fanout_sink import cut_off
 from appliance.net.tcp import TcpConnection
 from appliance.services.contract import Context
@@ -63,7 +63,10 @@ _KINDS = {Media.AUDIO: Kind.AUDIO, Media.VIDEO: Kind.VIDEO}
 
 
 class RtmpSession:
-    """`run` until the connection ends. Raises what ended it."""
+    """`run` until the connection ends. Raises what ended it.
+
+    settings: may be replaced at any time.
+    """
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class RtmpSession:
         self._core = connection.core
         self._server = connection.core.rtmp
         self._context = context
-        self._settings = settings
+        self.settings = settings
         self._pool = pool
         self._asked = ConnectAsked("", "")
         self._number: int | None = None  # of our sessions, one after the other
@@ -183,10 +186,13 @@ class RtmpSession:
         self._context.faults.count("rtmp", f"{action.value} refused", detail)
 
     @property
+    def is_playing(self) -> bool:
+        """Or waits to, or pauses."""
+        return self._playing is not None or self._play_task is not None
+
+    @property
     def _is_busy(self) -> bool:
-        return (
-            self._publishing is not None or self._playing is not None or self._play_task is not None
-        )
+        return self._publishing is not None or self.is_playing
 
     # -- publishing -------------------------------------------------------------------------------
 
@@ -243,20 +249,22 @@ class RtmpSession:
                 raise LimitExceeded("this connection publishes or plays already")
             if event.stream_id != STREAM_ID:
                 raise LimitExceeded("play on the first message stream that was created")
+            latency = _read_latency(target)
             name = await self._admit(Action.PLAY, target)
             self._open_session("rtmp-play", name)
-        except (AuthError, LimitExceeded, NameInvalid) as error:
+        except (AuthError, LimitExceeded, NameInvalid, PeerError) as error:
             self._refuse(Action.PLAY, event.stream_id, error)
             return
         self._connection.established()
-        self._play_task = asyncio.create_task(self._run_play(name))
+        self._play_task = asyncio.create_task(self._run_play(name, latency))
 
-    async def _run_play(self, name: str) -> None:
-        """The outermost frame of playing; ends the connection with the stream."""
+    async def _run_play(self, name: str, latency: Latency | None = None) -> None:
+        """The outermost frame of playing; ends the connection with the stream. latency: that the
+        player asked for."""
         try:
             playing = self._playing
             if playing is None:
-                playing = await self._begin_play(name)
+                playing = await self._begin_play(name, latency)
             end = await playing.run()
             if end is not End.STREAM:
                 raise PeerError(end.value)
@@ -269,10 +277,11 @@ class RtmpSession:
                 cut_off(self._connection.transport)
         await self._connection.close()
 
-    async def _begin_play(self, name: str) -> Playing:
+    async def _begin_play(self, name: str, latency: Latency | None) -> Playing:
         """Raises: StreamNotFound, CodecUnsupported, LimitExceeded; then nothing was promised."""
         stream = await self._wait_for(name)
-        playing = Playing(stream, self._connection, self._core, self._pool)
+        latency = latency or self._context.latency_of(name, self.settings.latency)
+        playing = Playing(stream, self._connection, self._core, self._pool, latency)
         playing.rendition()
         self._playing = playing
         self._server.accept_play(STREAM_ID)
@@ -282,7 +291,7 @@ class RtmpSession:
     async def _wait_for(self, name: str) -> Stream:
         """Raises: StreamNotFound if nobody publishes it within the time that players may wait."""
         try:
-            async with asyncio.timeout(self._settings.wait_us / 1_000_000):
+            async with asyncio.timeout(self.settings.wait_us / 1_000_000):
                 stream = await self._context.hub.wait_for(name)
                 with stream.demand.viewer():
                     await stream.wait_tracks()
@@ -353,7 +362,7 @@ class RtmpSession:
     def _overdue(self, now_us: int, talk_bytes: int) -> str | None:
         publishing = self._publishing
         if publishing is not None:
-            return publishing.overdue(self._settings, now_us)
+            return publishing.overdue(self.settings, now_us)
         if self._session is not None and talk_bytes > MAX_TALK_BYTES:
             return "a player that talks"
         if self._play_task is None:
@@ -372,3 +381,14 @@ class RtmpSession:
                 self._session.sent.add(self._playing.take_sent_bytes(), self._now_us())
                 self._session.lost_units = self._playing.lost_units
         return fresh
+
+
+def _read_latency(target: Target) -> Latency | None:
+    """What the player asked for, if anything. Raises: PeerError."""
+    asked = target.query.get("latency")
+    if asked is None:
+        return None
+    try:
+        return Latency(asked)
+    except ValueError:
+        raise PeerError("latency is low, normal or dense") from None

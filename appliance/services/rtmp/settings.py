@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from appliance.net.fanout import FanOutSettings
+from appliance.net.fanout_pool import Latency
 from appliance.net.http_settings import TlsSettings
 
 
@@ -17,7 +19,7 @@ class Settings:
     wait_us: how long a player waits for somebody to publish.
     max_lag_us: a player further behind jumps to the newest keyframe; stall_us: one whose
         connection takes nothing for so long is ended.
-    batch_us: with many players, what comes within this time is sent in one go.
+    latency: of players who do not ask for another, of streams that have none of their own.
     """
 
     listen: tuple[str, ...] = (":1935",)
@@ -40,6 +42,8 @@ class Settings:
     stall_us: int = field(
         default=10_000_000, metadata={"key": "stall", "unit": "duration", "min": 1_000_000}
     )
-    batch_us: int = field(
-        default=100_000, metadata={"key": "batch", "unit": "duration", "max": 200_000}
-    )
+    latency: Latency = Latency.NORMAL
+
+    @property
+    def fan_out(self) -> FanOutSettings:
+        return FanOutSettings(max_lag_us=self.max_lag_us, stall_us=self.stall_us)

@@ -18,6 +18,8 @@ from appliance.hub.access import AuthSettings, Policy
 from appliance.media.mp3 import Mp3Config
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
+from appliance.net.fanout_pool import Latency
+from appliance.services.contract import StreamSettings
 from appliance.services.httpflv import Settings, service
 
 MARK = re.compile(rb"<(\d{6})>")
@@ -343,9 +345,34 @@ async def test_reload_gives_newcomers_the_new_settings() -> None:
         show.write()
         viewer = await site.get(f"/{NAME}.flv")
         assert site.live.reload(Settings(), ()) == []
-        assert site.live.reload(Settings(public=True), ()) == ["live (of viewers there are)"]
+        assert site.live.reload(Settings(public=True), ()) == []
         other = await site.get(f"/{NAME}.flv")
         assert other.headers["access-control-allow-origin"] == "*"
         show.write()
         for each in (viewer, other):
             await each.read_to(b"<000001>")
+
+
+async def test_latency_is_the_viewer_s_then_the_stream_s_then_the_service_s() -> None:
+    async with live_site() as site:
+        site.publish().write()
+        await site.get(f"/{NAME}.flv?latency=low")
+        await site.get(f"/{NAME}.flv")
+        site.context.streams = (StreamSettings(NAME, latency="dense"),)
+        await site.get(f"/{NAME}.flv")
+        fanouts = site.live.pools["flv"].fanouts
+        await until(lambda: [latency for _, latency in fanouts] == ["low", "normal", "dense"])
+
+
+async def test_reload_reaches_who_watches_but_for_their_latency() -> None:
+    async with live_site() as site:
+        site.publish().write()
+        await site.get(f"/{NAME}.flv")
+        fanouts = site.live.pools["flv"].fanouts
+        await until(lambda: fanouts)
+        fresh = Settings(latency=Latency.LOW, stall_us=2_000_000)
+        assert site.live.reload(fresh, ()) == ["live.latency (of viewers there are)"]
+        (fanout,) = fanouts.values()
+        assert (fanout.settings.stall_us, fanout.settings.max_interval_us) == (2_000_000, 100_000)
+        await site.get(f"/{NAME}.flv")
+        await until(lambda: [latency for _, latency in fanouts] == ["normal", "low"])
