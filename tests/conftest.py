@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -31,3 +32,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     with asyncio.Runner(debug=True) as runner:
         runner.run(_run(pyfuncitem.obj, arguments))
     return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What was logged while a test ran may hold lone surrogates; a report is sent as UTF-8."""
+    report = yield
+    sections = report.sections
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in sections
+    ]
+    return report
