@@ -73,6 +73,7 @@ def test_build_leaves_packages_of_each_architecture(wheels: Path, tmp_path: Path
             "install.sh",
             "lib/appliance/__main__.py",
             "lib/appliance/web/vendor/hls.mjs.gz",
+            "lib/appliance/web/vendor/mpegts.mjs.gz",
             "lib/aiohttp/_http_parser.cpython-313.so",
             "share/porthole.service",
             "share/porthole.toml",
