@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from appliance.errors import PeerError
+from appliance.wire.allowance import Allowance
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # §1.3
 VERSION = "13"  # §4.4
 KEY_BYTES = 16
 MAX_CONTROL_BYTES = 125  # §5.5
 MAX_FRAME_BYTES = 64 << 10  # against a viewer who uploads
+MAX_TALK_BYTES = 128 << 10  # in a second; against one who pings without end
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110 §5.6.2, and no longer
 
 
@@ -40,6 +42,7 @@ class CloseCode(IntEnum):
     NORMAL = 1000
     GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
+    POLICY_VIOLATION = 1008
 
 
 @dataclass(slots=True)
@@ -107,27 +110,39 @@ class ViewerFrames:
         self._held = bytearray()  # the beginning of a frame: a head, or a control frame
         self._skip_bytes = 0  # of a message that nobody reads
         self._is_closed = False
+        self._allowance = Allowance(MAX_TALK_BYTES)
 
-    def receive(self, data: bytes) -> list[Event]:
-        """Never raises: breaking the protocol is the event `Closed`."""
-        events: list[Event] = []
+    def receive(self, data: bytes, now_us: int) -> list[Event]:
+        """At most the newest ping, which is the one to be answered (§5.5.3), and the end.
+
+        Never raises: breaking the protocol is the event `Closed`.
+        """
+        if not self._is_closed and not self._allowance.take(len(data), now_us):
+            self._is_closed = True
+            return [Closed(CloseCode.POLICY_VIOLATION, "a viewer that talks")]
+        ping: Event | None = None
         position = 0
-        while not self._is_closed and position < len(data):
-            if self._skip_bytes:
-                step = min(self._skip_bytes, len(data) - position)
-                self._skip_bytes -= step
-                position += step
-                continue
-            try:
-                wanted = self._wanted_bytes()
-                self._held += data[position : position + wanted]
-                position += wanted
-                if not self._wanted_bytes():
-                    events += self._take()
-            except PeerError as error:
-                events.append(Closed(CloseCode.PROTOCOL_ERROR, str(error)))
-            self._is_closed = any(isinstance(event, Closed) for event in events)
-        return events
+        while position < len(data) and not self._is_closed:
+            position, event = self._step(data, position)
+            if isinstance(event, Closed):
+                self._is_closed = True
+                return [event] if ping is None else [ping, event]
+            ping = event or ping
+        return [] if ping is None else [ping]
+
+    def _step(self, data: bytes, position: int) -> tuple[int, Event | None]:
+        """The next part of a frame: where it ends, and what it completes."""
+        if self._skip_bytes:
+            step = min(self._skip_bytes, len(data) - position)
+            self._skip_bytes -= step
+            return position + step, None
+        try:
+            wanted = self._wanted_bytes()
+            self._held += data[position : position + wanted]
+            event = None if self._wanted_bytes() else self._take()
+        except PeerError as error:
+            return len(data), Closed(CloseCode.PROTOCOL_ERROR, str(error))
+        return position + wanted, event
 
     def _wanted_bytes(self) -> int:
         """How much more the held frame needs: its head, or all of it. Raises: PeerError."""
@@ -163,7 +178,7 @@ class ViewerFrames:
             raise PeerError("a frame is too long")
         return size
 
-    def _take(self) -> list[Event]:
+    def _take(self) -> Event | None:
         """The held frame is complete, or the head of one to be passed over."""
         held = bytes(self._held)
         head_bytes, size = self._head_bytes(), self._payload_bytes()
@@ -171,9 +186,9 @@ class ViewerFrames:
         self._held.clear()
         if opcode < Opcode.CLOSE:
             self._skip_bytes = size
-            return []
+            return None
         mask = held[head_bytes - 4 : head_bytes]
         payload = bytes(byte ^ mask[i % 4] for i, byte in enumerate(held[head_bytes:]))
         if opcode == Opcode.PING:
-            return [Ping(payload)]
-        return [Closed(CloseCode.NORMAL)] if opcode == Opcode.CLOSE else []
+            return Ping(payload)
+        return Closed(CloseCode.NORMAL) if opcode == Opcode.CLOSE else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -23,8 +24,19 @@ from appliance.wire.rtmp.events import (
     Stopped,
     Switched,
 )
-from appliance.wire.rtmp.message import Message, MessageType, UserEvent, user_event
-from appliance.wire.rtmp.server import MAX_STREAMS, STRANGER_BYTES, RtmpServer
+from appliance.wire.rtmp.message import (
+    Message,
+    MessageType,
+    UserEvent,
+    set_chunk_size,
+    user_event,
+)
+from appliance.wire.rtmp.server import (
+    MAX_STREAMS,
+    STRANGER_BYTES,
+    STRANGER_BYTES_PER_S,
+    RtmpServer,
+)
 
 NOISE = random.Random(9).randbytes(1536)
 SECOND_US = 1_000_000
@@ -54,6 +66,10 @@ class Peer:
         events = self.server.receive(self._writer.write(message, 3), now_us)
         self.listen()
         return list(events)
+
+    def begin(self, message: Message) -> None:
+        """All of it but the last byte."""
+        self.server.receive(self._writer.write(message, 3)[:-1], 0)
 
     def listen(self) -> None:
         self.heard += self._reader.receive(self.server.take_output())
@@ -185,18 +201,59 @@ def test_old_encoder_ends_by_fcunpublish() -> None:
 
 
 def test_large_messages_are_held_for_publishers_only() -> None:
-    """Strangers could fill the memory with the beginnings of pictures."""
+    """Strangers could fill the memory with the beginnings of pictures, in chunks of any size."""
     picture = Message(MessageType.VIDEO, 1, 0, bytes(STRANGER_BYTES + 1000))
-    for word in ("play", "publish"):
+    for word, chunk_bytes in itertools.product(("play", "publish"), (128, 0x7FFF_FFFF)):
         peer = Peer()
+        peer.say(set_chunk_size(chunk_bytes))
         peer.call(peer.open_stream(), word, 5.0, None, "cam")
         if word == "publish":
             peer.server.accept_publish(1)
             assert len(peer.say(picture)) == 1
         else:
             peer.server.accept_play(1)
-            with pytest.raises(PeerError):
-                peer.say(picture)
+            with pytest.raises(PeerError, match="incomplete messages"):
+                peer.begin(picture)
+
+
+def test_who_does_not_publish_is_heard_out_within_bounds() -> None:
+    """R14, R25: what leads to nothing costs time, whatever it is."""
+    noise = b"".join(ChunkWriter().write(Message(99, 0, 0, bytes(9000)), 7) for _ in range(30))
+    for word in ("", "play", "publish"):
+        peer = Peer()
+        if word:
+            peer.call(peer.open_stream(), word, 5.0, None, "cam")
+        if word == "publish":
+            peer.server.accept_publish(1)
+        said = 0
+        while said < 3 * STRANGER_BYTES_PER_S:
+            try:
+                peer.server.receive(noise, SECOND_US)
+            except PeerError:
+                break
+            said += len(noise)
+        assert (said < STRANGER_BYTES_PER_S) == (word != "publish"), word
+
+
+def test_messages_that_hold_nothing_are_few() -> None:
+    """A byte each, they would be 250 000 from one read of the socket."""
+    for publishes in (False, True):
+        peer = Peer()
+        if publishes:
+            peer.call(peer.open_stream(), "publish", 5.0, None, "cam")
+            peer.server.accept_publish(1)
+        peer.server.receive(bytes.fromhex("04 000000 000000 08 01000000"), 0)
+        with pytest.raises(PeerError, match="messages in"):
+            peer.server.receive(b"\xc4" * (1 << 18), SECOND_US)
+
+
+def test_server_that_talks_without_end_to_its_publisher_is_left() -> None:
+    client = make_client(Purpose.PUBLISH)
+    join(client, RtmpServer(NOISE))
+    event = ChunkWriter().write(user_event(UserEvent.PING_REQUEST, 1), 2)
+    with pytest.raises(PeerError, match="without end"):
+        for _ in range(20):
+            client.receive(event * 1000, SECOND_US)
 
 
 def test_media_of_a_stream_that_does_not_publish_is_no_event() -> None:

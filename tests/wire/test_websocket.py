@@ -10,6 +10,7 @@ from mutation import mutations
 from appliance.errors import PeerError
 from appliance.wire.websocket import (
     MAX_FRAME_BYTES,
+    MAX_TALK_BYTES,
     CloseCode,
     Closed,
     Event,
@@ -42,7 +43,7 @@ def events_of(data: bytes, step: int | None = None) -> list[Event]:
     step = step or max(1, len(data))
     found: list[Event] = []
     for start in range(0, len(data), step):
-        found += frames.receive(data[start : start + step])
+        found += frames.receive(data[start : start + step], start * 1000)
     return found
 
 
@@ -62,9 +63,30 @@ TALK = b"".join(
 HEARD = [Ping(b"one"), Ping(b""), Ping(bytes(125)), Closed(CloseCode.NORMAL)]
 
 
-@pytest.mark.parametrize("step", [None, 1, 2, 3, 7, 1000])
-def test_viewer_frames_are_heard_however_they_are_cut(step: int | None) -> None:
+@pytest.mark.parametrize("step", [1, 2, 3, 6])
+def test_viewer_frames_are_heard_however_they_are_cut(step: int) -> None:
     assert events_of(TALK, step) == HEARD
+
+
+def test_viewer_frames_of_pings_that_come_together_tell_the_newest() -> None:
+    """RFC 6455 §5.5.3."""
+    assert events_of(TALK) == HEARD[-2:]
+
+
+def test_viewer_frames_of_pings_without_end_are_bounded_in_a_second() -> None:
+    pings = masked(Opcode.PING) * 1000
+    frames, said = ViewerFrames(), 0
+    while events := frames.receive(pings, 7_000_000):
+        said += len(pings)
+        if isinstance(events[-1], Closed):
+            break
+        assert events == [Ping(b"")]
+    assert MAX_TALK_BYTES - len(pings) < said - len(pings) <= MAX_TALK_BYTES
+    assert events == [Closed(CloseCode.POLICY_VIOLATION, "a viewer that talks")]
+    assert not frames.receive(pings, 9_000_000)
+    patient = ViewerFrames()
+    for second in range(3):
+        assert patient.receive(pings, second * 1_000_000) == [Ping(b"")]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +117,7 @@ def test_viewer_frames_of_any_bytes_raise_nothing_and_hold_little() -> None:
         frames = ViewerFrames()
         while data:
             step = dice.randrange(1, 40)
-            for event in frames.receive(data[:step]):
+            for event in frames.receive(data[:step], 0):
                 assert isinstance(event, Closed) or len(event.payload) <= 125
             data = data[step:]
             assert len(frames._held) <= 2 + 4 + 125

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+from appliance.hub.clock import SYSTEM_CLOCK
 from appliance.net.fanout_sink import Buffer, Sink
 from appliance.net.http import HttpError, Request
 from appliance.wire.websocket import (
@@ -150,7 +151,7 @@ class Listener:
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """As `RequestHandler.set_parser` wants it: (whether this was the end, what is left)."""
         is_over = False
-        for event in self._frames.receive(data):
+        for event in self._frames.receive(data, SYSTEM_CLOCK.monotonic_us()):
             match event:
                 case Ping():
                     self._sink.send_pong(event.payload)

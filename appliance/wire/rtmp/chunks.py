@@ -25,6 +25,9 @@ HEADER_BYTES = (11, 7, 3, 0)  # of the message header, by format (§5.3.1.2)
 MAX_OPEN = 16  # messages begun on different chunk streams; peers use three or four
 MAX_OPEN_BYTES = 8 << 20  # of what has arrived of them
 MAX_LANES = 64  # chunk streams with a history; against a peer that walks through all 65 599
+# Against messages that hold nothing, of which a byte each would be 250 000 from one read:
+MIN_MESSAGE_BYTES = 12  # so much do messages take on average, headers included
+SPARE_MESSAGES = 64  # of those that come together, a few may be shorter
 
 
 @dataclass(slots=True)
@@ -62,16 +65,25 @@ class ChunkReader:
         self._input += data
         messages: list[Message] = []
         position = 0
+        most = SPARE_MESSAGES + len(self._input) // MIN_MESSAGE_BYTES
         while (end := self._take_chunk(position, messages)) is not None:
             position = end
+            if len(messages) > most:
+                raise PeerError(f"{len(messages)} messages in {position} bytes")
         if position:
             del self._input[:position]
+        self._check_held(self.pending_bytes)
         return messages
 
     @property
     def pending_bytes(self) -> int:
         """What is held of incomplete messages and chunks."""
         return self._open_bytes + len(self._input)
+
+    def _check_held(self, size_bytes: int) -> None:
+        """Also of a chunk that is not complete: it may be as large as its message."""
+        if size_bytes > self.max_open_bytes:
+            raise PeerError(f"more than {self.max_open_bytes} bytes of incomplete messages")
 
     # -- one chunk, or a run of them -----------------------------------------------------------
 
@@ -170,8 +182,7 @@ class ChunkReader:
             end = run_end
         parts += run
         self._open_bytes += len(run)
-        if self._open_bytes > self.max_open_bytes:
-            raise PeerError(f"more than {self.max_open_bytes} bytes of incomplete messages")
+        self._check_held(self._open_bytes)
         if len(parts) == lane.length:
             self._complete(lane, messages)
         return end

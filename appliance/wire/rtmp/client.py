@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from appliance.errors import PeerError
 from appliance.media.amf0 import Value
+from appliance.wire.allowance import Allowance
 from appliance.wire.rtmp.aggregate import split_aggregate
 from appliance.wire.rtmp.commands import (
     AUDIO_CSID,
@@ -29,6 +31,7 @@ from appliance.wire.rtmp.server import CHUNK_BYTES, WINDOW_BYTES
 # Enhanced RTMP: what we can carry besides Flash's codecs
 FOURCCS = ("avc1", "hvc1", "av01", "vp09", "mp4a", "Opus", "fLaC", "ac-3", "ec-3", ".mp3")
 BUFFER_MS = 3000  # a player's buffer, as told to the server; those that pace themselves need it
+MAX_TALK_BYTES = 256 << 10  # in a second, of a server that is published to: it has little to say
 _CONNECT, _CREATE = 1.0, 4.0
 _MEDIA_CSIDS = {MessageType.AUDIO.value: AUDIO_CSID, MessageType.VIDEO.value: VIDEO_CSID}
 
@@ -79,6 +82,7 @@ class RtmpClient:
         self._handshake: ClientHandshake | None = ClientHandshake(noise)
         self._connection = Connection()
         self._output: list[bytes] = [self._handshake.begin()]
+        self._talk = Allowance(MAX_TALK_BYTES) if purpose is Purpose.PUBLISH else None
         self._stream_id = 0
         self.is_started = False
 
@@ -90,6 +94,8 @@ class RtmpClient:
 
     def receive(self, data: bytes | memoryview, now_us: int) -> list[Event]:
         """Raises: PeerError; the connection is not used then."""
+        if self._talk is not None and not self._talk.take(len(data), now_us):
+            raise PeerError("a server that talks without end to its publisher")
         if self._handshake is not None:
             self._output.append(self._handshake.receive(bytes(data)))
             if not self._handshake.done:

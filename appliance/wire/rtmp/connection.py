@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from appliance.media.bits import Reader
+from appliance.wire.allowance import Allowance
 from appliance.wire.rtmp.chunks import ChunkReader, ChunkWriter
 from appliance.wire.rtmp.message import (
     CONTROL_CSID,
@@ -17,7 +18,6 @@ from appliance.wire.rtmp.message import (
 
 MIN_ACK_BYTES = 16 << 10  # a peer that wants an acknowledgement for each byte gets fewer
 MAX_PINGS_PER_S = 10  # more are not answered: pings are for peers that wonder, not for load
-SECOND_US = 1_000_000
 
 
 class Connection:
@@ -29,8 +29,7 @@ class Connection:
         self._output: list[bytes] = []
         self._ack_every_bytes: int | None = None
         self._acked_bytes = 0
-        self._ping_second = 0
-        self._pings = 0
+        self._pings = Allowance(MAX_PINGS_PER_S)
 
     @property
     def received_bytes(self) -> int:
@@ -90,11 +89,7 @@ class Connection:
         event = read_user_event(message.payload)
         if event is None or event[0] != UserEvent.PING_REQUEST:
             return
-        second = now_us // SECOND_US
-        if second != self._ping_second:
-            self._ping_second, self._pings = second, 0
-        self._pings += 1
-        if self._pings <= MAX_PINGS_PER_S:
+        if self._pings.take(1, now_us):
             self.send(user_event(UserEvent.PING_RESPONSE, event[1]))
 
     def _acknowledge(self) -> None:

@@ -13,6 +13,7 @@ from enum import Enum
 
 from appliance.errors import PeerError
 from appliance.media.amf0 import EcmaArray, Value
+from appliance.wire.allowance import Allowance
 from appliance.wire.rtmp.aggregate import split_aggregate
 from appliance.wire.rtmp.chunks import MAX_OPEN_BYTES
 from appliance.wire.rtmp.commands import (
@@ -51,6 +52,7 @@ from appliance.wire.rtmp.message import (
 CHUNK_BYTES = 60_000  # what SRS sends with; every player takes it
 WINDOW_BYTES = 2_500_000
 STRANGER_BYTES = 256 << 10  # held of messages of who does not publish: many may come to fill memory
+STRANGER_BYTES_PER_S = 2 << 20  # against one who keeps us busy with what leads to nothing
 MAX_STREAMS = 8  # message streams of one connection; peers use one
 MAX_NAME_CHARS = 4096
 VERSION, CAPABILITIES = "FMS/3,5,3,888", 127  # what Flash-era encoders expect to read
@@ -79,6 +81,7 @@ class RtmpServer:
         self._handshake: ServerHandshake | None = ServerHandshake(noise)
         self._connection = Connection()
         self._connection.allow_open_bytes(STRANGER_BYTES)
+        self._talk: Allowance | None = Allowance(STRANGER_BYTES_PER_S)
         self._output: list[bytes] = []
         self._streams: dict[int, _Stream] = {}
         self._asked_connect: float | None = None
@@ -111,6 +114,8 @@ class RtmpServer:
 
     def receive(self, data: bytes | memoryview, now_us: int) -> list[Event]:
         """Raises: PeerError; what `take_output` still has may be sent, then it is over."""
+        if self._talk is not None and not self._talk.take(len(data), now_us):
+            raise PeerError("a peer that does not publish and talks without end")
         if self._handshake is not None:
             self._output.append(self._handshake.receive(bytes(data)))
             if not self._handshake.done:
@@ -155,6 +160,7 @@ class RtmpServer:
             return
         stream.doing = Doing.PUBLISHING
         self._connection.allow_open_bytes(MAX_OPEN_BYTES)
+        self._talk = None
         if self._fmle_names:
             about = status("status", "NetStream.Publish.Start", "Started publishing stream.")
             self._connection.send(

@@ -269,4 +269,4 @@ def test_websocket_sink_that_is_full_closes_without_a_word() -> None:
 
 
 def test_viewer_frames_of_a_pong_are_not_events() -> None:
-    assert ViewerFrames().receive(b"\x8a\x80\0\0\0\0") == []
+    assert ViewerFrames().receive(b"\x8a\x80\0\0\0\0", 0) == []
