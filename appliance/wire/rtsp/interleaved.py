@@ -1,0 +1,190 @@
+"""What a connection carries: messages and, among them, `$` frames of RTP (RFC 2326 §10.12).
+
+Theory of operation: bytes of one read are cut up where they lie; only what the end of a read tears
+apart is held, and added to without being looked at until it can be whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from appliance.errors import MisuseError, PeerError
+from appliance.wire.rtsp.message import (
+    MAX_HEAD_BYTES,
+    Request,
+    Response,
+    parse_head,
+    read_content_length,
+)
+
+DOLLAR = 0x24
+FRAME_HEAD_BYTES = 4
+MAX_FRAME_BYTES = 0xFFFF
+MAX_GARBAGE_BYTES = 64 << 10  # against a camera that sends anything but RTSP
+
+_EMPTY_LINES = re.compile(rb"[\r\n]+")
+_PADDING = re.compile(rb"[\r\n\0 ]+")
+_RESUME = re.compile(rb"\$|RTSP/1\.|R(?:T(?:S(?:P(?:/1?)?)?)?)?\Z")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+# What can begin a message of a server: an answer, or one of the few requests it may make.
+_STARTS = (
+    b"RTSP/",
+    b"OPTIONS ",
+    b"ANNOUNCE ",
+    b"REDIRECT ",
+    b"GET_PARAMETER ",
+    b"SET_PARAMETER ",
+    b"TEARDOWN ",
+)
+
+
+@dataclass(slots=True)
+class Frames:
+    """Interleaved packets in the order of the wire, each with its channel."""
+
+    frames: list[tuple[int, bytes]] = field(repr=False)
+
+
+Item = Request | Response | Frames
+
+
+class InterleavedReader:
+    """Bytes in, messages and batches of frames out.
+
+    is_tolerant: what belongs to nothing is passed over up to a cap, and counted in
+    `garbage_bytes`, as cameras tear frames apart by answers and pad them; a server does not.
+    allow_frames: set to False where a `$` is an offence.
+    """
+
+    def __init__(self, *, is_tolerant: bool) -> None:
+        self.allow_frames = True
+        self.garbage_bytes = 0
+        self._is_tolerant = is_tolerant
+        self._blank = _PADDING if is_tolerant else _EMPTY_LINES
+        self._held = bytearray()
+        self._needed = 1  # bytes held before looking again
+        self._open: Request | Response | None = None  # waits for its body
+        self._skipped = 0  # since something was understood
+
+    @property
+    def pending_bytes(self) -> int:
+        """Held of what is not complete."""
+        return len(self._held)
+
+    def receive(self, data: bytes) -> list[Item]:
+        """Raises: PeerError; what was complete before it is lost, as the connection is over."""
+        items: list[Item] = []
+        if self._held:
+            self._held += data
+            if len(self._held) < self._needed or self._is_head_open(data):
+                return items
+            data = bytes(self._held)
+            self._held.clear()
+        position, end = 0, len(data)
+        while position < end:
+            if self._open is not None:
+                after = self._take_body(data, position, items)
+            elif data[position] == DOLLAR:
+                after = self._take_frames(data, position, items)
+            elif blank := self._blank.match(data, position):
+                after = blank.end()
+            else:
+                after = self._take_message(data, position, items)
+            if after < 0:
+                self._held += data[position:] if position else data
+                break
+            position = after
+        return items
+
+    def take_short_body(self) -> Request | Response | None:
+        """The message whose body is shorter than its Content-Length said, with what came of it."""
+        message, self._open = self._open, None
+        if message is not None:
+            message.body = bytes(self._held)
+            self._held.clear()
+        return message
+
+    @property
+    def has_open_body(self) -> bool:
+        return self._open is not None
+
+    def _is_head_open(self, data: bytes) -> bool:
+        """A head dribbles in: without a line's end in it there is nothing to look for."""
+        return (
+            self._needed == 1 and b"\n" not in data and len(self._held) <= MAX_HEAD_BYTES
+        ) and self._open is None
+
+    def _take_frames(self, data: bytes, position: int, items: list[Item]) -> int:
+        """All whole frames from here on. The position behind them, or -1 for none yet."""
+        if not self.allow_frames:
+            raise PeerError("an interleaved frame before any channel was set up")
+        frames: list[tuple[int, bytes]] = []
+        append = frames.append
+        last = len(data) - FRAME_HEAD_BYTES
+        start = position
+        self._needed = FRAME_HEAD_BYTES
+        while position <= last and data[position] == DOLLAR:
+            stop = position + FRAME_HEAD_BYTES + (data[position + 2] << 8 | data[position + 3])
+            if stop > last + FRAME_HEAD_BYTES:
+                self._needed = stop - position
+                break
+            append((data[position + 1], data[position + FRAME_HEAD_BYTES : stop]))
+            position = stop
+        if position == start:
+            return -1
+        self._skipped = 0
+        items.append(Frames(frames))
+        return position
+
+    def _take_message(self, data: bytes, position: int, items: list[Item]) -> int:
+        if self._is_tolerant and not data.startswith(_STARTS, position):
+            rest = data[position : position + 16]
+            if not any(start.startswith(rest) for start in _STARTS):
+                return self._skip(data, position)
+        match = _HEAD_END.search(data, position, position + MAX_HEAD_BYTES + 4)
+        if match is None:
+            if len(data) - position > MAX_HEAD_BYTES:
+                raise PeerError(f"a head of more than {MAX_HEAD_BYTES} bytes")
+            self._needed = 1
+            return -1
+        message = parse_head(data[position : match.start()], is_tolerant=self._is_tolerant)
+        length = read_content_length(message.headers)
+        self._skipped = 0
+        if length:
+            self._open, self._needed = message, length
+        else:
+            items.append(message)
+        return match.end()
+
+    def _take_body(self, data: bytes, position: int, items: list[Item]) -> int:
+        stop = position + self._needed
+        if self._open is None or stop > len(data):
+            return -1
+        self._open.body = data[position:stop]
+        items.append(self._open)
+        self._open = None
+        return stop
+
+    def _skip(self, data: bytes, position: int) -> int:
+        """Where the next frame or answer may begin, else the end."""
+        found = _RESUME.search(data, position + 1)
+        after = found.start() if found else len(data)
+        self.garbage_bytes += after - position
+        self._skipped += after - position
+        if self._skipped > MAX_GARBAGE_BYTES:
+            raise PeerError(f"{MAX_GARBAGE_BYTES} bytes that are neither RTSP nor frames")
+        return after
+
+
+def format_frame(channel: int, packet: bytes) -> bytes:
+    """Raises: MisuseError for a packet that a frame cannot hold."""
+    if not 0 <= channel <= 0xFF or len(packet) > MAX_FRAME_BYTES:
+        raise MisuseError("an interleaved frame has a channel of 8 bits and at most 65535 bytes")
+    return b"$%c%c%c%b" % (channel, len(packet) >> 8, len(packet) & 0xFF, packet)
+
+
+def format_frames(frames: Iterable[tuple[int, bytes]]) -> bytes:
+    """All of them, to be written at once."""
+    return b"".join([format_frame(channel, packet) for channel, packet in frames])
