@@ -13,6 +13,8 @@ from appliance.wire.rtsp.transport import Transport
 class Asked:
     """A question; `method`, `url` and `authorization` are what credentials are checked against.
 
+    target: with the query that the session began with, as clients leave it out later on.
+
     agent: what the peer calls itself.
     """
 
@@ -39,12 +41,14 @@ class AnnounceAsked(Asked):
 class SetupAsked(Asked):
     """Answer by `accept_setup` with one of `transports`, which are possible and in the peer's
     order; channels that another track has are replaced.
-
-    control: of the track, relative to what was described or announced; empty if it is all of it.
     """
 
-    control: str = ""
     transports: tuple[Transport, ...] = ()
+
+    @property
+    def control(self) -> str:
+        """Of the track, relative to what was described or announced; empty if it is all of it."""
+        return self.target.control
 
 
 @dataclass(frozen=True, slots=True)

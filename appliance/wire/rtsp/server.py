@@ -43,7 +43,7 @@ from appliance.wire.rtsp.message import (
     read_cseq,
 )
 from appliance.wire.rtsp.rtp_info import RtpInfo, format_rtp_info
-from appliance.wire.rtsp.target import Target, control_of, resolve
+from appliance.wire.rtsp.target import Target, resolve, resolve_within
 from appliance.wire.rtsp.transport import Delivery, Mode, Pair, Transport, parse_transports
 
 SESSION_S = 60  # told to peers; without a sign of life for longer it is over
@@ -92,7 +92,8 @@ class RtspServer:
         self._request: Request | None = None
         self._question: Question | None = None
         self._state = State.INIT
-        self._base = ""  # the URL that was described or announced
+        self._base: Target | None = None  # what was described or announced
+        self._base_url = ""  # of it, without the query
         self._is_announced = False
         self._has_played = False
         self._session = ""
@@ -179,17 +180,16 @@ class RtspServer:
 
     def answer_describe(self, sdp: str | bytes) -> None:
         """sdp: with controls relative to the URL that was asked for."""
-        question = self._take(DescribeAsked)
-        self._base = question.url
+        self._begin(self._take(DescribeAsked))
         body = sdp.encode() if isinstance(sdp, str) else sdp
-        # A slash, so that clients that replace the last segment do not replace the stream's name.
-        base = f"{question.url.rstrip('/')}/"
-        headers = [("Content-Base", base), ("Content-Type", "application/sdp")]
+        # With a slash and without the query: GStreamer 1.22 takes a control for the last segment's
+        # replacement, FFmpeg puts it behind everything.
+        headers = [("Content-Base", f"{self._base_url}/"), ("Content-Type", "application/sdp")]
         self._answer(200, headers, body)
 
     def accept_announce(self) -> None:
-        question = self._take(AnnounceAsked)
-        self._base, self._is_announced = question.url, True
+        self._begin(self._take(AnnounceAsked))
+        self._is_announced = True
         self._answer(200)
 
     def accept_setup(self, transport: Transport) -> Transport:
@@ -239,7 +239,11 @@ class RtspServer:
 
     def track_url(self, control: str) -> str:
         """For RTP-Info."""
-        return f"{self._base.rstrip('/')}/{control}" if control else self._base
+        return f"{self._base_url}/{control}" if control else self._base_url
+
+    def _begin(self, question: DescribeAsked | AnnounceAsked) -> None:
+        self._base = question.target
+        self._base_url = question.url.partition("?")[0].rstrip("/")
 
     def _take(self, kind: type[_Q] | tuple[type[_Q], ...]) -> _Q:
         question, self._question = self._question, None
@@ -315,6 +319,8 @@ class RtspServer:
             target = resolve(request.url)
         except PeerError:
             return self._reject(400)
+        if self._base is not None and request.method not in {"DESCRIBE", "ANNOUNCE"}:
+            target = resolve_within(self._base, target)
         shown = request.headers.get("session").partition(";")[0].strip()
         if shown and not hmac.compare_digest(shown.encode(), self._session.encode()):
             return self._reject(454)
@@ -364,13 +370,11 @@ class RtspServer:
             for item in asked
             if item.delivery in self._deliveries and item.is_complete and not item.is_secure
         )
-        control = control_of(self._base, request.url) if self._base else target.control
         if not possible:
             return self._reject(461)
-        if control not in self._tracks and len(self._tracks) >= MAX_TRACKS:
+        if target.control not in self._tracks and len(self._tracks) >= MAX_TRACKS:
             return self._reject(453)
-        about = _about(request, target)
-        return self._put(SetupAsked(*about, control=control, transports=possible))
+        return self._put(SetupAsked(*_about(request, target), transports=possible))
 
     def _play(self, request: Request, target: Target) -> list[Event]:
         if self._state not in {State.READY, State.PLAYING} or self._is_announced:

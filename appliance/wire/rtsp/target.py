@@ -179,14 +179,12 @@ def resolve(url: str) -> Target:
     return Target(unquote(path).strip("/"), dict(pairs[:MAX_QUERY_FIELDS]), control)
 
 
-def control_of(base: str, url: str) -> str:
-    """What of a track's URL comes behind that of its session; empty if it is the session's."""
-    start = _place_less(base).rstrip("/")
-    whole = _place_less(url)
-    if whole.startswith(start) and whole[len(start) : len(start) + 1] in {"/", "?", ""}:
-        return whole[len(start) :].strip("/")
-    return resolve(url).control
-
-
-def _place_less(url: str) -> str:
-    return url.partition("://")[2].partition("/")[2]
+def resolve_within(base: Target, target: Target) -> Target:
+    """What a further request of a session means: `base` with its query and the control of a track
+    of it, or `target` if that is another stream."""
+    path = f"{target.name}/{target.control}".rstrip("/")
+    if path == base.name:
+        return replace(base, control="")
+    if path.startswith(f"{base.name}/"):
+        return replace(base, control=path[len(base.name) + 1 :])
+    return target
