@@ -61,6 +61,7 @@ class WebSocketSink:
     """
 
     def __init__(self, sink: Sink) -> None:
+        self.descriptor: int | None = None  # nothing goes past us: heads must stand before it
         self._sink = sink
         self._rest = memoryview(b"")  # of one message
         self._pong = b""

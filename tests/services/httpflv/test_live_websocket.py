@@ -11,6 +11,7 @@ from live_site import NAME, VIDEO, LiveSite, Viewer, live_site, until
 
 from appliance.containers.flv_demuxer import FlvDemuxer
 from appliance.media.unit import AccessUnit
+from appliance.net import fanout
 from appliance.net.fanout_sink import Buffer
 from appliance.services.httpflv import Settings
 from appliance.services.httpflv.websocket import WebSocketSink
@@ -51,6 +52,27 @@ async def test_websocket_carries_what_http_carries() -> None:
         events = FlvDemuxer().receive(body)
         assert sum(isinstance(event, AccessUnit) for event in events) >= 120
         await until(lambda: len(site.sessions()) == 1)
+
+
+async def test_websocket_viewer_in_a_crowd_gets_its_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To most of a crowd the kernel copies; messages still need their heads."""
+    monkeypatch.setattr(fanout, "FILE_VIEWERS", 2)
+    monkeypatch.setattr(fanout, "FILE_BYTES", 1)
+    async with live_site() as site:
+        show = site.publish()
+        show.write(12)
+        viewer = await site.get(f"/{NAME}.flv")
+        async with site.socket() as socket:
+            await until(lambda: len(site.live._watching) == 2)
+            body = b""
+            while b"<000020>" not in body:
+                show.write(1)
+                message = await socket.receive(20)
+                assert message.type is BINARY
+                body += message.data
+            assert await viewer.read(len(body)) == body
 
 
 async def test_websocket_message_larger_than_the_socket_arrives_whole() -> None:
