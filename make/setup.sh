@@ -23,7 +23,8 @@ esac
 # opens and looks into the ARM packages.
 test_packages="ffmpeg chromium chromium-driver gstreamer1.0-tools gstreamer1.0-plugins-base
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav nginx-light imagemagick
-    systemd zstd fakeroot procps iproute2 rtmpdump libnginx-mod-rtmp curl openssl"
+    systemd zstd fakeroot procps iproute2 rtmpdump libnginx-mod-rtmp curl openssl vlc-bin
+    vlc-plugin-base"
 bench_packages="libnginx-mod-rtmp gcc libc6-dev" # the peers that figures are compared with
 
 # -- telling ---------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +21,6 @@ from framehash import (
 )
 from live_site import NAME, live_site, until
 
-from appliance.containers.flv_demuxer import FlvDemuxer
-from appliance.media.unit import AccessUnit
 from appliance.services.httpflv import Settings
 
 PATIENT = Settings(max_lag_us=60_000_000)
@@ -184,32 +181,6 @@ def test_curl_records_what_ffmpeg_decodes(device: ApplianceProcess) -> None:
     result = subprocess.run(command, capture_output=True, timeout=20)
     assert result.returncode == 28, result.stderr  # its own time was up
     assert len(frame_hashes(result.stdout, "flv")["video"]) >= 15
-
-
-@pytest.mark.parametrize("kind", ["h264-b+aac"])
-def test_clip_published_by_ffmpeg_comes_out_as_it_went_in(
-    device: ApplianceProcess, kind: str
-) -> None:
-    """By RTMP in, by HTTP-FLV out, to a viewer who was there first."""
-    rtmp = device.wait_line(r"listening on (rtmp://\S+/)")[1]
-    key = device.wait_line(r"^      (\S{22})$")[1]
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-re", "-i", str(make_clip(kind))]
-    command += ["-c", "copy", "-f", "flv", f"{rtmp}live/in?key={key}"]
-    expected = len(clip_units(kind)[1])
-    with socket.create_connection(("127.0.0.1", device.port), 20) as viewer:
-        viewer.sendall(b"GET /live/in.flv HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        head = viewer.recv(4096)
-        assert head.startswith(b"HTTP/1.1 200") and head.endswith(b"\r\n\r\n")
-        body, demuxer, units = b"", FlvDemuxer(), 0
-        with subprocess.Popen(command):
-            while units < expected:
-                got = viewer.recv(65_536)
-                assert got, f"only {units} of {expected} units"
-                body += got
-                units += sum(isinstance(event, AccessUnit) for event in demuxer.receive(got))
-    assert frame_hashes(body, "flv") == clip_hashes(kind)
-    times = packet_times(body, "flv")
-    assert_same_times(packet_times(make_clip(kind)), times, resolution_us=1_000)
 
 
 def test_on_demand_stream_starts_for_its_viewer(device: ApplianceProcess, tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -22,11 +22,13 @@ DEADLINE_S = 40.0
 
 
 @contextmanager
-def running(*command: object, stdout: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    *command: object, stdout: Path | None = None, user: str | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     with ExitStack() as stack:
         sink = stack.enter_context(stdout.open("wb")) if stdout else subprocess.DEVNULL
         words = [str(word) for word in command]
-        process = subprocess.Popen(words, stdout=sink, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(words, stdout=sink, stderr=subprocess.DEVNULL, user=user)
         try:
             yield process
         finally:
@@ -46,12 +48,12 @@ def wait_until(check: Callable[[], bool], what: str) -> None:
         time.sleep(0.1)
 
 
-def count_packets(file: Path) -> int:
-    """Of what is there of an FLV that may still grow."""
+def count_packets(file: Path, format: str = "flv") -> int:
+    """Of what is there of a file that may still grow."""
     if not file.exists():
         return 0
     try:
-        with contextlib.closing(av.open(str(file), format="flv")) as demuxer:
+        with contextlib.closing(av.open(str(file), format=format)) as demuxer:
             return sum(packet.size > 0 for packet in demuxer.demux())
     except (av.FFmpegError, ApplianceError):
         return 0

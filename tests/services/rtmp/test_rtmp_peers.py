@@ -11,14 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urljoin
-from urllib.request import urlopen
 
 import av
 import pytest
 from appliance_process import ApplianceProcess
 from framehash import (
-    DURATION_S,
     assert_same_times,
     clip_hashes,
     frame_hashes,
@@ -26,10 +23,10 @@ from framehash import (
     packet_times,
     packet_times_of_new_libav,
 )
+from hls_recording import RESOLUTION_US, check_beginning, record_hls
 from recording import DEADLINE_S, count_packets, end_players, running, sessions_of, wait_until
 
 FFMPEG = ("ffmpeg", "-v", "error", "-nostdin", "-y")
-RESOLUTION_US = 2_000  # of the protocol 1 ms, and of what is compared with half a millisecond
 
 
 def publish(url: str, kind: str) -> None:
@@ -49,66 +46,6 @@ def publish_by_new_libav(url: str, kind: str) -> None:
                 time.sleep(max(0.0, due_s - time.monotonic()))  # the pace of a live encoder
                 packet.stream = streams[packet.stream.index]
                 muxer.mux(packet)
-
-
-def record_hls(device: ApplianceProcess, name: str) -> bytes:
-    """All there is, as one file."""
-    url = urljoin(device.url, f"live/{name}.hls/fmp4.m3u8")
-    urlopen(urljoin(device.url, f"live/{name}.m3u8")).read()
-    end_s = time.monotonic() + DEADLINE_S
-    while True:
-        playlist = urlopen(url).read().decode()
-        lengths = re.findall(r"#EXTINF:([\d.]+)", playlist)
-        if sum(map(float, lengths)) > DURATION_S - 1.5:  # the last one ends with the stream
-            break
-        assert time.monotonic() < end_s, playlist
-        time.sleep(0.1)
-    names = re.findall(r'#EXT-X-MAP:URI="(.*?)"', playlist)[:1]
-    names += [line for line in playlist.splitlines() if line and line[0] != "#"]
-    return b"".join(urlopen(urljoin(url, part)).read() for part in names)
-
-
-def test_clip_published_by_ffmpeg_is_the_same_to_every_player(
-    device: ApplianceProcess, tmp_path: Path
-) -> None:
-    kind = "h264-b+aac"
-    url = f"rtmp://127.0.0.1:{device.rtmp_port}/live/clip"
-    files = {name: tmp_path / f"{name}.flv" for name in ("ffmpeg", "rtmpdump", "gst", "http")}
-    copy = ("-map", "0:v", "-map", "0:a", "-c", "copy", "-flush_packets", "1", "-f", "flv")
-    with (
-        running(*FFMPEG, "-i", url, *copy, files["ffmpeg"]),
-        running("rtmpdump", "-q", "-v", "-r", url, "-o", files["rtmpdump"]),
-        running(
-            "gst-launch-1.0", "-q", "rtmp2src", f"location={url}", "!",
-            "filesink", "buffer-mode=unbuffered", f"location={files['gst']}",
-        ),
-        running("curl", "-sN", urljoin(device.url, "live/clip.flv"), stdout=files["http"]),
-    ):  # fmt: skip
-        wait_until(lambda: sessions_of(device) >= len(files), "all are there")
-        publish(url, kind)
-        device.wait_line("live/clip ended")
-        expected = packet_times(make_clip(kind))
-        total = sum(map(len, expected.values()))
-        hls = record_hls(device, "clip")
-        end_players(device)
-        for name, file in files.items():
-            wait_until(lambda file=file: count_packets(file) >= total, name)
-    for file in files.values():
-        assert frame_hashes(file, "flv") == clip_hashes(kind), file
-        assert_same_times(expected, packet_times(file, "flv"), resolution_us=RESOLUTION_US)
-    check_beginning(hls, kind)
-
-
-def check_beginning(hls: bytes, kind: str) -> None:
-    """Of the clip, in its times and frames; as much as there is."""
-    found = packet_times(hls)
-    expected = {
-        name: times[: len(found[name])] for name, times in packet_times(make_clip(kind)).items()
-    }
-    assert len(found["video"]) >= 50
-    assert_same_times(expected, found, resolution_us=RESOLUTION_US)
-    for name, hashes in frame_hashes(hls).items():
-        assert hashes == clip_hashes(kind)[name][: len(hashes)], name
 
 
 @pytest.mark.parametrize("kind", ["h265-b+aac", "h264-b+opus", "h265-b+opus"])
