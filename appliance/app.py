@@ -18,6 +18,7 @@ from appliance.hub.access import Access
 from appliance.hub.hub import Hub
 from appliance.hub.sessions import Sessions
 from appliance.hub.stats import Counters, Faults
+from appliance.hub.stream import Limits
 from appliance.net.address import ANY_HOSTS, is_loopback, reachable_urls
 from appliance.net.http import HttpServer, Router
 from appliance.net.supervisor import Supervisor
@@ -37,10 +38,10 @@ class App:
         self.config = config
         self.notifier = notifier or Notifier()
         self.context = Context(
-            hub=Hub(),
+            hub=Hub(Limits(max_streams=config.device.max_streams)),
             router=Router(),
             access=access,
-            sessions=Sessions(),
+            sessions=Sessions(max_sessions=config.device.max_sessions),
             faults=Faults(),
             counters=Counters(),
             supervisor=Supervisor(),

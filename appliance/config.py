@@ -32,6 +32,8 @@ from appliance.errors import ConfigError, NameInvalid
 from appliance.hub.access import AuthSettings
 from appliance.hub.addresses import parse_network
 from appliance.hub.names import stream_name
+from appliance.hub.sessions import MAX_SESSIONS
+from appliance.hub.stream import MAX_STREAMS
 from appliance.log import LogSettings, escape
 from appliance.net.address import parse_address
 from appliance.net.http import HttpSettings
@@ -48,10 +50,15 @@ _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)\Z")
 
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
-    """`[device]`. name: of mDNS and of pages; empty in the file means the host name."""
+    """`[device]`. name: of mDNS and of pages; empty in the file means the host name.
+
+    max_sessions: publishers and viewers of all protocols at once; max_streams: at once.
+    """
 
     name: str = ""
     state: str = DEFAULT_STATE
+    max_sessions: int = field(default=MAX_SESSIONS, metadata={"min": 16})
+    max_streams: int = field(default=MAX_STREAMS, metadata={"min": 1})
 
 
 @dataclass(frozen=True, slots=True)

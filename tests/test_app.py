@@ -19,7 +19,9 @@ from pathlib import Path
 import pytest
 from appliance_process import ROOT, SMALL_PATTERN, appliance_process
 
-from appliance.app import loopback_url
+from appliance.app import App, loopback_url
+from appliance.config import Config, DeviceSettings
+from appliance.hub.access import Access
 
 FOREIGN = re.compile(r"libav|libx264|/av/|numpy|picamera2|libcamera")
 
@@ -134,6 +136,12 @@ def test_names_that_are_none_make_nothing(tmp_path: Path) -> None:
                 assert error.code == 404
         streams = json.loads(get(device.url + "web/streams.json"))["streams"]
         assert [stream["name"] for stream in streams] == ["live/camera"]
+
+
+async def test_app_holds_as_many_sessions_and_streams_as_configured() -> None:
+    app = App(Config(DeviceSettings(max_sessions=2000, max_streams=300)), Access())
+    assert app.context.sessions.max_sessions == 2000
+    assert app.context.hub.limits.max_streams == 300
 
 
 def test_wrong_keys_are_counted_and_logged_without_the_key(tmp_path: Path) -> None:

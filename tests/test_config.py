@@ -205,6 +205,8 @@ fps = 0
         ("[[http]]", "1: http is a table, not an array"),
         ("[http]\nlisten = [1]", "2: http.listen.0 = 1: must be a string in quotes"),
         ('[http]\nlisten = [["a"]]', "2: http.listen.0 = an array: must be a string in quotes"),
+        ("[device]\nmax_sessions = 15", "2: device.max_sessions = 15: must be from 16"),
+        ("[device]\nmax_streams = 0", "2: device.max_streams = 0: must be from 1"),
         ("[http]\nmax_connections = true", "2: http.max_connections = true: must be a number"),
         ("[http]\nmax_connections = 1.5", "2: http.max_connections = 1.5: must be a whole number"),
         ("[http]\nmax_connections = -1", "must be from 0 to 2147483647"),

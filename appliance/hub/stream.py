@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 
+MAX_STREAMS = 64
 CLOCK_STEP_US = 500_000  # a wall clock that moved more than this has been set, not slewed
 
 
@@ -31,7 +32,7 @@ CLOCK_STEP_US = 500_000  # a wall clock that moved more than this has been set, 
 class Limits:
     """Bounds of the hub; each says whom it defends against."""
 
-    max_streams: int = 64  # publishers with ever new names
+    max_streams: int = MAX_STREAMS  # publishers with ever new names
     max_unit_bytes: int = 4 << 20  # an access unit whose end never comes
     units_bytes: int = 8 << 20  # a stream of any bitrate and keyframe interval
     units_us: int = 12_000_000  # a stream of any bitrate and keyframe interval
