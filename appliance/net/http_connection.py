@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.web_protocol import _ErrInfo
 
 from appliance.net.http_response import put_headers, refusal
 from appliance.net.shortcut import Shortcut, ShortWay
@@ -83,14 +84,25 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._short_ways and self._is_answered(data, self._link):
             return
-        count = self._request_count
         self._has_spoken = True
+        if self._is_spoilt:
+            return
+        count = self._request_count
         super().data_received(data)
         if self._request_count != count:
             self._head_since_s = None
         elif self._head_since_s is None and self._waiter is not None:
             self._head_since_s = self._loop.time()  # the first bytes of the next head
         self._is_at_start = self._request_count == count + 1 and data.endswith(b"\r\n\r\n")
+
+    @property
+    def _is_spoilt(self) -> bool:
+        """What waits ends with a malformed head, behind which nothing is read.
+
+        aiohttp would parse on and keep an error, with what it quotes, for each read, for as long as
+        the request before them is being answered; a live stream's viewer stays for days.
+        """
+        return bool(self._messages) and isinstance(self._messages[-1][0], _ErrInfo)
 
     def offer_shortcut(self, shortcut: Shortcut, request: web.BaseRequest) -> None:
         """Requests like this one may be answered at once from now on."""

@@ -306,6 +306,30 @@ async def test_http_reader_that_stalls_is_aborted_and_was_cheap() -> None:
         assert 0 < held <= 20 * (96 << 10), "one slice each, not eight megabytes"
 
 
+async def test_http_garbage_behind_a_request_that_lasts_is_not_kept() -> None:
+    """Of a viewer of live media, say, who may send megabytes of it."""
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def last(request: Request) -> web.Response:
+        begun.set()
+        await over.wait()
+        return web.Response()
+
+    async with busy_site() as here:
+        here.router.exact("GET", "/last", last)
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.server.port)
+        writer.write(b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n")
+        await begun.wait()
+        (connection,) = here.server.connections
+        for _ in range(20):
+            connection.data_received(b"x" * 65_536)
+        assert len(connection._messages) == 1
+        over.set()
+        answers = await reader.read()
+        assert answers.count(b"HTTP/1.1 200") == answers.count(b"HTTP/1.1 400") == 1
+        writer.close()
+
+
 async def test_http_reader_that_is_slow_but_reads_is_served() -> None:
     big = os.urandom(1 << 20)
 
