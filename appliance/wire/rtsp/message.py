@@ -109,31 +109,31 @@ class Response:
         return 200 <= self.code < 300
 
 
-def parse_head(head: bytes, *, is_tolerant: bool) -> Request | Response:
+def parse_head(head: bytes, *, is_tolerant: bool, protocol: str = "RTSP") -> Request | Response:
     """A start line and its headers, without the empty line behind them.
 
-    is_tolerant: lines that are no header are passed over, as cameras send some (a stray SDP line,
-    a header without its colon). Raises: PeerError.
+    protocol: HTTP for what tunnels begin with. is_tolerant: lines that are no header are passed
+    over, as cameras send some (a stray SDP line, a header without its colon). Raises: PeerError.
     """
     first, *lines = _LINE_END.split(head)
     headers = Headers(_unfold(lines, is_tolerant))
     start = _text(first)
-    if start[:5].upper() == "RTSP/":
-        return _parse_status(start, headers)
+    if start[:5].upper() == f"{protocol}/":
+        return _parse_status(start.partition("/")[2], headers)
     parts = start.split(" ")
     if len(parts) != 3 or not _TOKEN.match(parts[0]) or not _URL.match(parts[1]):
-        raise PeerError("no RTSP request line")
+        raise PeerError("no request line")
     method, url, version = parts
-    if not re.fullmatch(r"RTSP/[0-9]\.[0-9]", version):
+    if not re.fullmatch(rf"{protocol}/[0-9]\.[0-9]", version):
         raise PeerError("a request of another protocol")
     return Request(method, url, headers, version)
 
 
 def _parse_status(start: str, headers: Headers) -> Response:
     """The reason is left out by some cameras, and the blanks before the code are several."""
-    match = re.match(r"RTSP/[0-9]\.[0-9] +([1-5][0-9]{2})(?: +(.*))?\Z", start, re.IGNORECASE)
+    match = re.match(r"[0-9]\.[0-9] +([1-5][0-9]{2})(?: +(.*))?\Z", start)
     if match is None or _UNFIT.search(start):
-        raise PeerError("no RTSP status line")
+        raise PeerError("no status line")
     return Response(int(match[1]), (match[2] or "").strip()[:200], headers)
 
 
