@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urljoin
 from urllib.request import urlopen
 
 import pytest
 from appliance_process import ApplianceProcess
-from framehash import packet_times
+from framehash import clip_hashes, frame_hashes, packet_times
+from hls_recording import CONTAINERS, record_hls
 from recording import count_packets, end_players, running, sessions_of, wait_until
 from rtmp_peer import RtmpPeer, Tag, clip_tags
 
@@ -25,6 +24,8 @@ SECONDS = 3
 PACE_S = 0.3  # per second: players keep up, and the test is short
 FILLER = (70_000).to_bytes(4, "big") + b"\x0c" + b"\xff" * 69_998 + b"\x80"  # a NAL of type 12
 FFMPEG = ("ffmpeg", "-v", "error", "-nostdin", "-y", "-analyzeduration", "500000")
+FORMS = {".flv": "flv", ".ts": "mpegts"}
+SOUND_US = 25_000  # a frame
 COPY = ("-map", "0:v", "-map", "0:a", "-c", "copy", "-copyts", "-flush_packets", "1", "-f", "flv")
 
 
@@ -41,14 +42,16 @@ def second(number: int, start_ms: int) -> list[Tag]:
 
 @contextmanager
 def recorded(device: ApplianceProcess, name: str, folder: Path) -> Iterator[list[Path]]:
-    """By ffmpeg and by rtmpdump."""
-    url = f"rtmp://127.0.0.1:{device.rtmp_port}/live/{name}"
-    files = [folder / "ffmpeg.flv", folder / "rtmpdump.flv"]
+    """By RTMP, by ffmpeg and by rtmpdump; and by HTTP as FLV and as MPEG-TS."""
+    url, http = f"rtmp://127.0.0.1:{device.rtmp_port}/live/{name}", f"{device.url}live/{name}"
+    files = [folder / each for each in ("ffmpeg.flv", "rtmpdump.flv", "http.flv", "http.ts")]
     with (
         running(*FFMPEG, "-i", url, *COPY, files[0]),
         running("rtmpdump", "-q", "-v", "-r", url, "-o", files[1]),
+        running("curl", "-sN", f"{http}.flv", stdout=files[2]),
+        running("curl", "-sN", f"{http}.ts", stdout=files[3]),
     ):
-        wait_until(lambda: sessions_of(device) >= 2, "both are there")
+        wait_until(lambda: sessions_of(device) >= len(files), "all are there")
         yield files
 
 
@@ -57,20 +60,30 @@ def check(files: list[Path], device: ApplianceProcess, pictures: int, max_step_u
     wait_until(lambda: count_packets(files[0]) >= pictures * 2, "what ffmpeg got")
     end_players(device)
     for file in files:
-        wait_until(lambda file=file: count_packets(file) >= pictures, str(file))
-        times = [packet.dts_us for packet in packet_times(file, "flv")["video"]]
-        assert len(times) >= pictures
+        form = FORMS[file.suffix]
+        wait_until(lambda: count_packets(file, form) >= pictures, str(file))  # noqa: B023 - now
+        check_times(file, form, pictures, max_step_us)
+
+
+def check_times(source: Path | bytes, form: str, pictures: int, max_step_us: int) -> None:
+    """Stamps of either kind grow, and nobody has to wait for a picture."""
+    found = packet_times(source, form)
+    assert len(found["video"]) >= pictures
+    for kind, packets in found.items():
+        times = [packet.dts_us for packet in packets]
         steps = [b - a for a, b in zip(times, times[1:], strict=False)]
-        assert min(steps) > 0 and max(steps) <= max_step_us, (file, max(steps), min(steps))
+        longest_us = max_step_us if kind == "video" else max_step_us + SOUND_US
+        assert min(steps) > 0 and max(steps) <= longest_us, (source, kind, max(steps), min(steps))
+
+
+def check_frames(source: Path | bytes, form: str) -> None:
+    """Those of the clip, twice; as many as there are."""
+    pictures = frame_hashes(source, form)["video"]
+    assert pictures == (clip_hashes("h264+aac")["video"] * 2)[: len(pictures)]
 
 
 def has_begun(file: Path) -> bool:
     return file.exists() and file.stat().st_size > 4096
-
-
-def durations(device: ApplianceProcess, name: str) -> list[float]:
-    playlist = urlopen(urljoin(device.url, f"live/{name}.hls/fmp4.m3u8")).read().decode()
-    return [float(text) for text in re.findall(r"#EXTINF:([\d.]+)", playlist)]
 
 
 LEAPS = {
@@ -85,7 +98,7 @@ LEAPS = {
 def test_viewers_go_on_when_the_publisher_s_clock_leaps(
     device: ApplianceProcess, tmp_path: Path, leap: str
 ) -> None:
-    """After 2 s of 6."""
+    """After 2 s of 6; whatever they play by."""
     name = "leap-" + leap.replace(" ", "-")
     start_ms, leap_ms = LEAPS[leap]
     with recorded(device, name, tmp_path) as files, RtmpPeer(device.rtmp_port) as peer:
@@ -94,12 +107,18 @@ def test_viewers_go_on_when_the_publisher_s_clock_leaps(
         for number in range(6):
             tags = second(number, start_ms + (leap_ms if number >= 2 else 0))
             peer.send_tags(tags)
-            wait_until(lambda: all(map(has_begun, files)), "both have begun")
+            wait_until(lambda: all(map(has_begun, files)), "all have begun")
+            for form in CONTAINERS if number == 1 else ():  # once there is a segment
+                urlopen(f"{device.url}live/{name}.m3u8?format={form}").close()
             time.sleep(PACE_S)
-        urlopen(urljoin(device.url, f"live/{name}.m3u8")).close()
-        wait_until(lambda: sum(durations(device, name)) >= 4.0, "segments")
-        assert max(durations(device, name)) < 2.1
-        check(files, device, pictures=175, max_step_us=40_000 if not leap_ms else 1_100_000)
+        max_step_us = 40_000 if not leap_ms else 1_100_000
+        for form, container in CONTAINERS.items():
+            hls = record_hls(device, name, form, seconds=4.0)
+            check_times(hls, container, 120, max_step_us)
+            check_frames(hls, container)
+        check(files, device, pictures=175, max_step_us=max_step_us)
+        for file in files:
+            check_frames(file, FORMS[file.suffix])
 
 
 def test_players_go_on_where_our_own_stamps_need_more_than_24_bits(
@@ -123,7 +142,7 @@ def test_players_go_on_where_our_own_stamps_need_more_than_24_bits(
                 tags = second(number, steps[-1] + 40)
                 tags = [(k, t, b + FILLER if b[0] == 0x17 else b) for k, t, b in tags]
                 peer.send_tags(tags)
-                wait_until(lambda: all(map(has_begun, files)), "both have begun")
+                wait_until(lambda: all(map(has_begun, files)), "all have begun")
                 time.sleep(PACE_S)
             check(files, device, pictures=175, max_step_us=70_000)
             times = packet_times(files[0], "flv")["video"]
