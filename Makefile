@@ -8,6 +8,10 @@
 export SOURCE CONF SET ARGS PYTHON
 BIN := .venv/bin
 
+# All tests at once take turns: most of them wait for processes that run in real time. The tests of
+# a file share what they started, so they stay together. Some tests (ARGS) run one after the other.
+AT_ONCE = -n $$(($$(nproc) * 2)) --maxprocesses 12 --dist loadfile --no-loadscope-reorder
+
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
@@ -20,7 +24,7 @@ run: setup ## Serve the test pattern, or SOURCE=file:/clip.mp4; CONF=FILE and SE
 
 test: ## Install what the tests need and run them; ARGS="-k hls" picks some
 	@make/setup.sh test
-	@$(BIN)/python -m pytest $$ARGS
+	@$(BIN)/python -m pytest $${ARGS:-$(AT_ONCE)}
 
 check: ## Format, lint, types, layers, tests
 	@make/setup.sh test

@@ -1,15 +1,25 @@
-"""Async tests run in debug mode, and an exception that nobody handles fails the test."""
+"""Async tests run in debug mode, and an exception that nobody handles fails the test.
+
+When several processes run the tests at once, those marked ``alone`` run while no other one does.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import inspect
-from collections.abc import Generator
+import os
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 TEST_DEADLINE_S = 120
+IS_ONE_OF_MANY = "PYTEST_XDIST_WORKER" in os.environ
+DOOR, ROOM = Path(__file__), Path(__file__).parent  # only locked, of what all processes can open
 
 
 async def _run(function: Any, arguments: dict[str, Any]) -> None:
@@ -43,3 +53,31 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         (name, text.encode(errors="backslashreplace").decode()) for name, text in sections
     ]
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of few tests first: they are the slow ones, and nobody shall wait for them at last."""
+    if IS_ONE_OF_MANY:
+        counts = Counter(item.path for item in items)
+        items.sort(key=lambda item: (counts[item.path], item.path))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if not IS_ONE_OF_MANY:
+        return (yield)
+    with ExitStack() as room:
+        is_alone = item.get_closest_marker("alone") is not None
+        with _held(DOOR, fcntl.LOCK_EX):  # in the order of coming, so that everybody gets in
+            room.enter_context(_held(ROOM, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH))
+        return (yield)
+
+
+@contextmanager
+def _held(path: Path, how: int) -> Iterator[None]:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(file, how)
+        yield
+    finally:
+        os.close(file)

@@ -234,6 +234,7 @@ def restarts_of(site: Site, name: str) -> list[str]:
     ]
 
 
+@pytest.mark.alone  # pictures late by half a second are what it is about
 async def test_camera_of_the_real_pipeline_is_mended_by_its_rung(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
