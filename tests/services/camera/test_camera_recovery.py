@@ -188,6 +188,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.alone  # what floods takes all the time it gets
 @pytest.mark.parametrize("part", range(3))
 async def test_camera_whose_worker_fails_keeps_its_viewer(play: Play, part: int) -> None:
     """Some cameras at once, each with a fault of its own; the workers after that are well."""
