@@ -22,6 +22,7 @@ events {{ worker_connections 128; }}
 rtmp {{ server {{
   listen 127.0.0.1:{rtmp}; access_log off;
   application live {{ live on; wait_key on; idle_streams off; drop_idle_publisher 10s; }}
+  {applications}
 }} }}
 http {{
   access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
@@ -50,14 +51,18 @@ def _listens(port: int) -> bool:
 
 
 class Nginx:
-    """Started and killed at will, always on the same ports, with a clip that ffmpeg publishes."""
+    """Started and killed at will, always on the same ports, with a clip that ffmpeg publishes.
 
-    def __init__(self, folder: Path) -> None:
+    applications: of its configuration, beside "live".
+    """
+
+    def __init__(self, folder: Path, applications: str = "") -> None:
         folder.mkdir(exist_ok=True)
         self.rtmp_port, self.http_port = free_port(), free_port()
         self.origin = f"rtmp://127.0.0.1:{self.rtmp_port}/"
         self._folder = folder
-        text = CONFIG.format(folder=folder, rtmp=self.rtmp_port, http=self.http_port)
+        ports = {"rtmp": self.rtmp_port, "http": self.http_port}
+        text = CONFIG.format(folder=folder, applications=applications, **ports)
         (folder / "nginx.conf").write_text(text)
         self._running: list[subprocess.Popen[bytes]] = []
 
@@ -67,8 +72,10 @@ class Nginx:
         self._spawn(*command, "-e", folder / "error.log")
         wait_for_port(self.rtmp_port)
 
-    def publish(self, name: str = "cam", kind: str = "h264-small+aac") -> None:
-        clip, url = make_clip(kind), f"{self.origin}live/{name}"
+    def publish(
+        self, name: str = "cam", kind: str = "h264-small+aac", application: str = "live"
+    ) -> None:
+        clip, url = make_clip(kind), f"{self.origin}{application}/{name}"
         loop = ("-re", "-stream_loop", "-1", "-i", clip, "-c", "copy", "-f", "flv", url)
         self._spawn("ffmpeg", "-v", "error", "-nostdin", *loop)
 

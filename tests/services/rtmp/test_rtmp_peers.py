@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -104,49 +103,3 @@ def test_gstreamer_publishes(device: ApplianceProcess) -> None:
     pictures = clip_hashes("h264+aac")["video"]
     assert len(found["video"]) >= 50
     assert found["video"] == pictures[: len(found["video"])]
-
-
-NGINX = """
-daemon off; master_process off; worker_processes 1;
-pid {folder}/nginx.pid; error_log {folder}/error.log info;
-load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
-events {{ worker_connections 64; }}
-rtmp {{ server {{
-  listen 127.0.0.1:{port}; access_log off;
-  application push {{ live on; push rtmp://127.0.0.1:{ours}/live; }}
-  application pull {{ live on; pull rtmp://127.0.0.1:{ours}/live; }}
-}} }}
-"""
-
-
-@contextmanager
-def nginx(folder: Path, ours: int) -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, ours=ours))
-    command = ("/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf")
-    with running(*command, "-e", folder / "error.log"):
-
-        def listens() -> bool:
-            with socket.socket() as sock:
-                return sock.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_until(listens, "nginx listens")
-        yield port
-
-
-def test_nginx_rtmp_pushes_to_us_and_pulls_from_us(
-    device: ApplianceProcess, tmp_path: Path
-) -> None:
-    kind, file = "h264-b+aac", tmp_path / "pulled.flv"
-    with nginx(tmp_path, device.rtmp_port) as port:
-        url = f"rtmp://127.0.0.1:{port}/pull/pushed"
-        with running("rtmpdump", "-q", "-v", "-r", url, "-o", file):
-            wait_until(lambda: sessions_of(device) >= 1, "nginx pulls")
-            publish(f"rtmp://127.0.0.1:{port}/push/pushed", kind)
-            device.wait_line("live/pushed ended")
-            wait_until(lambda: count_packets(file) >= 100, "what came round")
-    expected, found = clip_hashes(kind)["video"], frame_hashes(file, "flv")["video"]
-    # Neither end of a relay waits for the other: some of the first may be missing.
-    assert len(found) >= 30
-    assert " ".join(found) in " ".join(expected)
