@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from appliance import cli
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -42,16 +42,16 @@ def test_document_names_only_make_targets_that_exist(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_document_toml_examples_pass_the_check(document: Path, tmp_path: Path) -> None:
+def test_document_toml_examples_pass_the_check(
+    document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number, example in enumerate(
         re.findall(r"```toml\n(.*?)```", document.read_text(), re.DOTALL)
     ):
         tomllib.loads(example)
         file = tmp_path / f"{number}.toml"
         file.write_text(example)
-        command = [sys.executable, "-m", "appliance", "check", "-c", file]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        assert cli.main(["check", "-c", str(file)]) == 0, (example, capsys.readouterr().err)
 
 
 def test_benchmarks_lists_every_bench() -> None:
