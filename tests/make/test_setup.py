@@ -214,6 +214,14 @@ def test_test_unpacks_the_source_that_it_compares_with_once(machine: Machine) ->
     assert machine.called("python -m pip download")
 
 
+def test_test_runs_all_at_once_and_what_was_picked_as_it_was_said(machine: Machine) -> None:
+    machine.make("test")
+    at_once = 2 * len(os.sched_getaffinity(0))
+    assert [call for call in machine.calls if f"-m pytest -n {at_once} --maxprocesses" in call]
+    machine.make("test", "ARGS=-k hls -s")
+    assert "python -m pytest -k hls -s" in machine.calls
+
+
 def test_run_hands_its_variables_over_unharmed(machine: Machine) -> None:
     machine.make("setup")
     done = machine.make(
