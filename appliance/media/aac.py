@@ -25,10 +25,13 @@ TYPE_LC = 2
 TYPE_SBR = 5
 TYPE_PS = 29
 _TYPE_ESCAPE = 31
+_SYNC_SBR = 0x2B7
+_SYNC_PS = 0x548
 _RATE_ESCAPE = 15
 _TYPE_ER_BSAC = 22
 _TYPE_ER_LD = 23
 _TYPE_ELD = 39
+_PLAIN_TYPES = frozenset({1, 2, 3, 4})  # whose configuration ends with three flags
 _GENERAL_TYPES = frozenset({1, 2, 3, 4, 6, 7, 17, 19, 20, 21, 22, 23})  # those of GASpecificConfig
 
 ADTS_HEADER_BYTES = 7
@@ -113,7 +116,47 @@ def _plain_config(object_type: int, sample_rate_hz: int, channel_config: int) ->
 def _parse_asc(asc: bytes) -> _Asc:
     if len(asc) > MAX_ASC_BYTES:
         raise PeerError(f"an AudioSpecificConfig of {len(asc)} bytes")
-    bits = BitReader(asc)
+    return _read_asc(BitReader(asc))
+
+
+def take_config(bits: BitReader) -> AacConfig:
+    """The configuration that begins in the middle of other bits, as in LATM, and what follows it.
+
+    Raises: PeerError if it is damaged, or of a kind whose end only a decoder finds.
+    """
+    start = bits.position
+    parsed = _read_asc(bits)
+    if parsed.core_object_type not in _PLAIN_TYPES or not parsed.channel_config:
+        raise PeerError("an embedded AAC configuration with extensions")
+    _skip_extension(bits)
+    length = bits.position - start
+    bits.position = start
+    asc = bits.u(length) << -length % 8
+    return AacConfig(asc.to_bytes((length + 7) // 8, "big"))
+
+
+def _skip_extension(bits: BitReader) -> None:
+    """What backward compatible signalling of HE-AAC appends (§1.6.2.1); encoders do so in LATM."""
+    if not _take_sync(bits, _SYNC_SBR):
+        return
+    if _read_object_type(bits) != TYPE_SBR:
+        raise PeerError("an embedded AAC configuration with an extension that is not SBR")
+    if bits.flag():
+        _read_rate_hz(bits)
+        if _take_sync(bits, _SYNC_PS):
+            bits.skip(1)  # psPresentFlag
+
+
+def _take_sync(bits: BitReader, word: int) -> bool:
+    """Whether the next 11 bits are `word`; if they are not, nothing is read."""
+    start = bits.position
+    if bits.remaining >= 11 and bits.u(11) == word:
+        return True
+    bits.position = start
+    return False
+
+
+def _read_asc(bits: BitReader) -> _Asc:
     object_type = core_type = _read_object_type(bits)
     rate_hz = _read_rate_hz(bits)
     channel_config = bits.u(4)
