@@ -1,0 +1,1 @@
+"""Session descriptions (SDP): parsed, printed, and what their media sections mean for us."""
