@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 
 MAX_HEADER_CHARS = 4096
 MAX_PARAMETERS = 32
@@ -302,7 +303,7 @@ def _split_challenges(header: str) -> list[tuple[str, str]]:
     """(scheme, parameters) of ``Digest …, Basic …``; quotes may hold the words too."""
     plain = re.sub(r'"(?:[^"\\]|\\.)*"', lambda match: "_" * len(match[0]), header)
     starts = [match.start(1) for match in re.finditer(r"(?:^|,)\s*([A-Za-z]+)(?:\s|\Z)", plain)]
-    pieces = [header[a:b] for a, b in zip(starts, [*starts[1:], len(header)], strict=True)]
+    pieces = [header[a:b] for a, b in pairwise([*starts, len(header)])]
     return [(word.lower(), rest) for word, _, rest in (piece.partition(" ") for piece in pieces)]
 
 

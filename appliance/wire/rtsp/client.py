@@ -331,6 +331,7 @@ class RtspClient:
         return True
 
     def _react(self, asked: _Asked, answer: Response) -> list[Event]:
+        self._has_proven = self._has_proven or (answer.is_ok and asked.has_shown)
         if asked.keeps_alive:
             if not answer.is_ok:  # 454 too: silence will tell whether the session is gone
                 self._distrust_keepalive()
@@ -341,7 +342,6 @@ class RtspClient:
             return self._react_to_options(answer)
         if not answer.is_ok:
             return [Refused(asked.method, answer.code, answer.reason)]
-        self._has_proven = self._has_proven or bool(asked.tries)
         self._take_session(answer)
         match asked.method:
             case "DESCRIBE":

@@ -149,7 +149,13 @@ class InterleavedReader:
                 raise PeerError(f"a head of more than {MAX_HEAD_BYTES} bytes")
             self._needed = 1
             return -1
-        message = parse_head(data[position : match.start()], is_tolerant=self._is_tolerant)
+        head = data[position : match.start()]
+        try:
+            message = parse_head(head, is_tolerant=self._is_tolerant)
+        except PeerError:
+            if self._is_tolerant:  # such as the end of a request that we do not know
+                return self._skip(data, position)
+            raise
         length = read_content_length(message.headers)
         self._skipped = 0
         if length:

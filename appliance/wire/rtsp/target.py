@@ -14,7 +14,7 @@ MAX_QUERY_FIELDS = 64  # against a name of a thousand parameters
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322}
 _UNFIT = re.compile(r"[\s\x00-\x1f\x7f]")
 _URL = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:(?P<userinfo>.*)@)?"
+    r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:(?P<userinfo>[^/]*)@)?"
     r"(?P<host>\[[0-9a-f:.%a-z]+\]|[^/?#:@\[\]]*)(?::(?P<port>[0-9]{0,5}))?(?P<rest>[/?].*)?\Z",
     re.IGNORECASE | re.DOTALL,
 )
