@@ -42,7 +42,7 @@ class DtsFinder:
     def dts_us(self, pts_us: int) -> int:
         """The decoding time of the next unit in decoding order; it grows from call to call.
 
-        It is not after `pts_us`, but for a unit that proves the depth too small.
+        It is not after `pts_us`, but for units that prove the depth too small, or repeat a stamp.
         """
         if self._seen_us:
             self._learn(pts_us)
@@ -69,5 +69,6 @@ class DtsFinder:
                 self._depth = self._told_depth
         else:
             self._calm = 0
-            if pts_us < last_us and self._depth < MAX_DEPTH:
+            most = min(len(self._seen_us), MAX_DEPTH)
+            while self._depth < most and pts_us < self._seen_us[-1 - self._depth]:
                 self._depth += 1

@@ -99,7 +99,8 @@ class Reorder:
             return
         step = (packet.sequence - self._next) & SEQUENCE_MASK
         behind = SEQUENCE_MASK + 1 - step
-        if packet.ssrc != self._ssrc or (step > MAX_DROPOUT_PACKETS and behind > MAX_DEPTH_PACKETS):
+        past = MAX_DEPTH_PACKETS if self._patience_us else 0  # nothing comes late by TCP
+        if packet.ssrc != self._ssrc or (step > MAX_DROPOUT_PACKETS and behind > past):
             self._push_stranger(packet)
         elif step >= _HALF:
             self.late += 1

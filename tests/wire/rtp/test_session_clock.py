@@ -1,0 +1,71 @@
+"""Tracks of one sender brought together by its reports."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.wire.rtp.clock import unix_us_to_ntp
+from appliance.wire.rtp.rtcp import SenderReport
+from appliance.wire.rtp.session_clock import SessionClock, TrackClock
+
+NOW_US = 1_790_000_000_000_000
+ARRIVAL_US = 50_000_000
+AUDIO_BASE = 777_000
+
+
+def session(audio_delay_us: int) -> tuple[SessionClock, TrackClock, TrackClock]:
+    """Video and audio of the same moment; audio arrives later by so much."""
+    clock = SessionClock()
+    video, audio = clock.track(90_000), clock.track(8000)
+    assert video.us(video.stamps.unroll(0), ARRIVAL_US) == ARRIVAL_US
+    arrival_us = ARRIVAL_US + audio_delay_us
+    assert audio.us(audio.stamps.unroll(AUDIO_BASE), arrival_us) == arrival_us
+    return clock, video, audio
+
+
+def report(timestamp: int, unix_us: int) -> SenderReport:
+    return SenderReport(1, unix_us_to_ntp(unix_us), timestamp, 0, 0)
+
+
+@pytest.mark.parametrize("epoch_us", [NOW_US, 1_000_000])
+def test_reports_bring_the_second_track_to_the_first(epoch_us: int) -> None:
+    _, video, audio = session(audio_delay_us=400_000)
+    audio.note(report(AUDIO_BASE, epoch_us))
+    assert audio.shifts == 0
+    video.note(report(0, epoch_us))
+    audio.note(report(AUDIO_BASE + 8000, epoch_us + 1_000_000))
+    one_us, other_us = video.us(90_000, 0), audio.us(AUDIO_BASE + 8000, 0)
+    assert abs(one_us - other_us) <= 1
+    assert video.shifts + audio.shifts == 1
+
+
+def test_small_differences_move_nothing() -> None:
+    _, video, audio = session(audio_delay_us=10_000)
+    video.note(report(0, NOW_US))
+    audio.note(report(AUDIO_BASE, NOW_US))
+    assert audio.us(AUDIO_BASE, 0) == ARRIVAL_US + 10_000
+
+
+def test_tracks_with_clocks_of_their_own_stay_where_they_are() -> None:
+    _, video, audio = session(audio_delay_us=100_000)
+    video.note(report(0, NOW_US))
+    audio.note(report(AUDIO_BASE, 30_000_000))
+    assert audio.us(AUDIO_BASE, 0) == ARRIVAL_US + 100_000
+    assert audio.shifts == 0
+
+
+def test_track_that_restarts_finds_its_place_by_arrival_and_then_by_reports() -> None:
+    _, video, audio = session(audio_delay_us=0)
+    video.note(report(0, NOW_US))
+    audio.note(report(AUDIO_BASE, NOW_US))
+    audio.restart()
+    assert audio.us(audio.stamps.unroll(5), ARRIVAL_US + 3_000_000) == ARRIVAL_US + 3_000_000
+    audio.note(report(5, NOW_US + 2_800_000))
+    assert abs(audio.us(5, 0) - ARRIVAL_US - 2_800_000) <= 1
+
+
+def test_stamps_stay_exact_over_hours_and_wraps() -> None:
+    _, video, _ = session(0)
+    for second in range(0, 100_000, 10_000):
+        stamp = video.stamps.unroll(second * 90_000 & 0xFFFFFFFF)
+        assert video.us(stamp, 0) == ARRIVAL_US + second * 1_000_000
