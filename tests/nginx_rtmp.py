@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
@@ -85,6 +86,11 @@ class Nginx:
             process = self._running.pop(0)
             process.kill()
             process.wait()
+
+    def freeze(self) -> None:
+        """As if its cable were pulled: its connections stay and say nothing."""
+        for process in self._running:
+            process.send_signal(signal.SIGSTOP)
 
     def clients(self, name: str = "cam") -> int:
         """Of this stream, its publisher included, as nginx counts them."""
