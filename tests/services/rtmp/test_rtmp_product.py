@@ -163,18 +163,39 @@ def test_calls_are_answered_while_it_plays(device: ApplianceProcess) -> None:
         player.wait_media(MessageType.VIDEO, since=len(player.heard))
 
 
-def test_player_that_wants_no_pictures_gets_only_sound(device: ApplianceProcess) -> None:
-    with published(device, "heard") as publishing, RtmpPeer(device.rtmp_port) as player:
-        player.play("heard")
+def switch(player: RtmpPeer, word: str, wanted: bool) -> None:
+    """And whatever came before is heard."""
+    player.call(1, word, 0.0, None, wanted)
+    player.call(0, "getStreamLength", 9.0, None, "switched")
+    player.wait_answer(9.0)
+    player.heard.clear()
+
+
+def hear_only(player: RtmpPeer, publishing: Publishing, kind: MessageType) -> None:
+    publishing.go_on()
+    while sum(m.kind == kind for m in player.heard) < 30:
+        player.hear()
+    others = {MessageType.VIDEO, MessageType.AUDIO} - {kind}
+    assert not [m for m in player.heard if m.kind in others]
+
+
+def test_player_gets_the_kinds_of_media_that_it_wants_at_the_time(
+    device: ApplianceProcess,
+) -> None:
+    with published(device, "switched") as publishing, RtmpPeer(device.rtmp_port) as player:
+        player.play("switched")
         player.wait_media(MessageType.VIDEO)
-        player.call(1, "receiveVideo", 0.0, None, False)
-        player.call(0, "getStreamLength", 9.0, None, "heard")
-        player.wait_answer(9.0)
-        player.heard.clear()
+        switch(player, "receiveVideo", wanted=False)
+        hear_only(player, publishing, MessageType.AUDIO)
+        player.call(1, "receiveVideo", 0.0, None, True)
+        switch(player, "receiveAudio", wanted=False)
+        hear_only(player, publishing, MessageType.VIDEO)
+        first = next(m for m in player.heard if m.payload[1:2] == b"\x01")
+        assert first.payload[0] == 0x17  # a keyframe
+        switch(player, "receiveAudio", wanted=True)
         publishing.go_on()
-        while sum(m.kind == MessageType.AUDIO for m in player.heard) < 30:
-            player.hear()
-        assert not [m for m in player.heard if m.kind == MessageType.VIDEO]
+        player.wait_media(MessageType.AUDIO)
+        player.wait_media(MessageType.VIDEO)
 
 
 def test_kick_ends_a_player_and_a_publisher(device: ApplianceProcess) -> None:
