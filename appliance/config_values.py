@@ -127,7 +127,12 @@ class Builder:
     """report: called with the path of a fault and one sentence about it."""
 
     def __init__(self, report: Callable[[Path, str], None]) -> None:
-        self._report = report
+        self._tell = report
+        self._faults = 0  # told so far
+
+    def _report(self, path: Path, text: str) -> None:
+        self._faults += 1
+        self._tell(path, text)
 
     def table(self, cls: type[Any], raw: Any, path: Path) -> Any:
         """An instance of `cls`, with defaults where `raw` has nothing or is wrong."""
@@ -141,7 +146,7 @@ class Builder:
                     (*path, name),
                     f"{dotted((*path, _plain(name)))} is not a known key{nearest(name, keys)}",
                 )
-        values = {}
+        values, faults = {}, self._faults
         for name, key in keys.items():
             value = self._field(key, raw.get(name, _ABSENT), (*path, name))
             if value is _ABSENT:
@@ -150,7 +155,8 @@ class Builder:
         try:
             return cls(**values)
         except ConfigError as error:
-            self._report(path, f"{dotted(path)}: {error}")
+            if self._faults == faults:  # else it is wrong because something in it is, as told
+                self._report(path, f"{dotted(path)}: {error}")
             return None
 
     def _field(self, key: Key, raw: Any, path: Path) -> Any:

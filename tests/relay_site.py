@@ -230,9 +230,13 @@ class Watcher:
         return max(after - before for before, after in zip(stamps, stamps[1:], strict=False))
 
 
+async def exists(_: Stream) -> None:
+    """Watchers of these tests wait for no media."""
+
+
 @asynccontextmanager
 async def watching(at: Place, name: str = CAM) -> AsyncIterator[Watcher]:
-    stream = await at.hub.wait_for(name)
+    stream = await at.hub.wait_for(name, exists)
     with stream.demand.viewer():
         watcher = Watcher(stream)
         task = asyncio.create_task(watcher.run())

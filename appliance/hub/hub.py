@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from appliance.errors import LimitExceeded, StreamBusy, StreamNotFound
 from appliance.hub.clock import SYSTEM_CLOCK, Clock
@@ -78,16 +79,26 @@ class Hub:
         self._fetch(stream_name(name))
         return self.find(name)
 
-    async def wait_for(self, name: str) -> Stream:
-        """The stream of this name, for who will watch it, once it exists.
+    async def wait_for(
+        self, name: str, ready: Callable[[Stream], Awaitable[object]] = Stream.wait_tracks
+    ) -> Stream:
+        """The stream of this name, for who will watch it, once somebody publishes it.
 
-        The caller bounds the wait. Raises: NameInvalid; StreamNotFound or LimitExceeded if it is
-        not to be waited for.
+        Where it may be fetched, it is asked for again whenever on_wanted is ready to; it fires
+        `changed` when it is. ready: returns when there is enough of the stream, raises
+        StreamNotFound when it has ended without. The caller bounds the wait. Raises: NameInvalid,
+        LimitExceeded.
         """
-        self._fetch(stream_name(name))
-        while (stream := self.streams.get(name)) is None:
-            await self.changed.wait()
-        return stream
+        name = stream_name(name)
+        while True:
+            with suppress(StreamNotFound):
+                self._fetch(name)
+            if (stream := self.streams.get(name)) is None:
+                await self.changed.wait()
+                continue
+            with suppress(StreamNotFound), stream.demand.viewer():
+                await ready(stream)
+                return stream
 
     def _fetch(self, name: str) -> None:
         if name not in self.streams and self.on_wanted is not None:

@@ -40,6 +40,25 @@ def client_context(ca: str = "", *, insecure: bool = False) -> ssl.SSLContext:
     return context
 
 
+class ClientTls:
+    """A client context that is made when it is first used: it holds a megabyte of authorities.
+
+    Raises: ConfigError if there is no reading `ca`.
+    """
+
+    def __init__(self, ca: str = "", *, insecure: bool = False) -> None:
+        self._ca, self._insecure = ca, insecure
+        self._context: ssl.SSLContext | None = None
+        if ca:
+            self.context()
+
+    def context(self) -> ssl.SSLContext:
+        """Raises: ConfigError."""
+        if self._context is None:
+            self._context = client_context(self._ca, insecure=self._insecure)
+        return self._context
+
+
 class ServerTls:
     """A server context that follows its files: ACME clients replace them every few weeks."""
 

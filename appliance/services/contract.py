@@ -154,7 +154,8 @@ class StreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class HandOn:
-    """Addresses, as `[[forward]]` has them, to which every stream that begins here is handed on."""
+    """Addresses, as `[[forward]]` has them, to one of which every stream that begins here is handed
+    on, and to the next when it fails."""
 
     to: tuple[str, ...] = field(default=(), repr=False)
     ca: str = ""

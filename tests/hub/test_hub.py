@@ -346,10 +346,37 @@ async def test_want_of_an_unknown_name_asks_who_may_fetch_it() -> None:
     hub.on_wanted = fetch
     with pytest.raises(StreamNotFound):
         hub.find("live/cam")
-    assert hub.want("live/cam") is hub.want("live/cam") is await hub.wait_for("live/cam")
+    assert hub.want("live/cam") is hub.want("live/cam")
     for name, error in (("live/none", StreamNotFound), ("../x", NameInvalid)):
         with pytest.raises(error):
             hub.want(name)
-        with pytest.raises(error):
-            await hub.wait_for(name)
-    assert asked == ["live/cam", "live/none", "live/none"]
+    with pytest.raises(NameInvalid):
+        await hub.wait_for("../x")
+    assert asked == ["live/cam", "live/none"]
+
+
+async def test_who_waits_for_a_stream_asks_again_whenever_it_may_be_fetched() -> None:
+    hub = hub_with()
+    asked: list[str] = []
+
+    def fetch(name: str) -> None:
+        asked.append(name)
+        if len(asked) == 1:
+            raise StreamNotFound("nobody has it yet")
+        hub.declare(name)
+
+    hub.on_wanted = fetch
+    waiting = asyncio.create_task(hub.wait_for("live/cam"))
+    await asyncio.sleep(0)
+    assert len(asked) == 1
+    hub.changed.fire()
+    await asyncio.sleep(0)
+    assert len(asked) == 2
+    assert hub.streams["live/cam"].demand.viewers == 1
+    hub.remove("live/cam")  # nobody had it after all: it is asked for at once
+    await asyncio.sleep(0)
+    assert len(asked) == 3
+    async with hub.publish("live/cam", "test#1") as publisher:
+        publisher.describe((VIDEO,))
+        assert await waiting is publisher.stream
+        assert not publisher.stream.demand.viewers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -182,18 +181,12 @@ def _cameras(page: Page, context: Context) -> None:
 
 
 def _forwards(page: Page, context: Context) -> None:
-    """destination: its number among those of its stream, because its address has a key."""
+    """destination: its name in the API, because its address has a key."""
     rows = context.reports["forward"]() if "forward" in context.reports else []
-    numbers: Counter[str] = Counter()
-    labelled = []
-    for row in rows:
-        labels = {"stream": row["stream"], "destination": str(numbers[row["stream"]])}
-        labelled.append((labels, row))
-        numbers[row["stream"]] += 1
     for kind, name, about, figure in FORWARD_FIGURES:
         family = page.family(kind, f"porthole_forward_{name}", about)
-        for labels, row in labelled:
-            family.add(figure(row), **labels)
+        for row in rows:
+            family.add(figure(row), stream=row["stream"], destination=row["name"])
 
 
 def _seconds(value_us: int | None) -> float | None:

@@ -30,6 +30,11 @@ class Destination:
         return f"{self.address.place}/{self.address.app.partition('/')[0]}/{HIDDEN}"
 
     @property
+    def label(self) -> str:
+        """Where it is, for a list of destinations: ``host/app``."""
+        return f"{self.address.place.partition('://')[2]}/{self.address.app.partition('/')[0]}"
+
+    @property
     def stream_name(self) -> str:
         """What the stream is called there, if there is a Porthole."""
         return f"{self.address.app}/{self.address.name.partition('?')[0]}"

@@ -11,7 +11,7 @@ import contextlib
 import os
 import ssl
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from appliance import __version__
@@ -33,6 +33,7 @@ LIMITS = TcpLimits(
     unhandled_bytes=64 << 10,
     unsent_bytes=6 << 20,  # the largest unit that the hub takes, and what waits before it
 )
+SHORT_LIMITS = replace(LIMITS, deadline_s=4.0, stall_s=4.0)  # where another one stands ready
 
 
 class Refusal(PeerError):
@@ -83,12 +84,18 @@ class Publication:
     """`run` once. on_start: called when the destination has agreed."""
 
     def __init__(
-        self, stream: Stream, progress: Progress, max_backlog_us: int, on_start: Callable[[], None]
+        self,
+        stream: Stream,
+        progress: Progress,
+        max_backlog_us: int,
+        on_start: Callable[[], None],
+        limits: TcpLimits = LIMITS,
     ) -> None:
         self._stream = stream
         self._progress = progress
         self._max_backlog_us = max_backlog_us
         self._on_start = on_start
+        self._limits = limits
         self._started = asyncio.Event()
         self._tags = TagFeed()
 
@@ -103,7 +110,7 @@ class Publication:
         Raises: Refusal, PeerError, CodecUnsupported, OSError, TimeoutError.
         """
         core, address = ClientCore(destination), destination.address
-        connection = await connect_tcp(address.host, address.port, core, LIMITS, tls=tls)
+        connection = await connect_tcp(address.host, address.port, core, self._limits, tls=tls)
         async with connection:
             check(connection)
             if connection.transport is not None:

@@ -1,4 +1,5 @@
-"""One stream on its way to one destination: tries, waits, tries again, and tells how it goes."""
+"""One stream on its way to one destination, or to one of several that stand in for each other:
+tries, waits, tries again, and tells how it goes."""
 
 from __future__ import annotations
 
@@ -19,6 +20,8 @@ from appliance.net.tcp import TcpConnection
 from appliance.net.tls import client_context
 from appliance.services.forward.destination import Destination
 from appliance.services.forward.publication import (
+    LIMITS,
+    SHORT_LIMITS,
     Progress,
     Publication,
     Refusal,
@@ -45,17 +48,32 @@ class State(StrEnum):
 
 
 class Push:
-    """`run` whenever somebody publishes; the figures go on from run to run."""
+    """`run` whenever somebody publishes; the figures go on from run to run.
+
+    name: tells it from the stream's others, and is fit for anybody's eyes.
+    """
 
     def __init__(
-        self, stream: Stream, rule: Rule, destination: Destination, faults: Faults, is_ours: IsOurs
+        self,
+        name: str,
+        stream: Stream,
+        rule: Rule,
+        destinations: tuple[Destination, ...],
+        faults: Faults,
+        is_ours: IsOurs,
+        *,
+        first: int = 0,
     ) -> None:
+        """first: of the destinations, to begin with."""
+        self.name = name
         self.stream = stream
-        self.destination = destination
+        self.destinations = destinations
         self.state = State.WAITING
         self.last_error = ""
         self.attempts = 0
         self._told = ""  # the error that the log has had a line about
+        self._turn = first
+        self._failures = 0  # in a row, of all destinations together
         self._rule = rule
         self._faults = faults
         self._is_ours = is_ours
@@ -64,6 +82,11 @@ class Push:
         self._progress = Progress()
         self._past_bytes = 0
         self._past_dropped_units = 0
+
+    @property
+    def destination(self) -> Destination:
+        """The one whose turn it is."""
+        return self.destinations[self._turn % len(self.destinations)]
 
     @property
     def sent_bytes(self) -> int:
@@ -86,6 +109,7 @@ class Push:
         age_us = clock.monotonic_us() - self._since_us
         return {
             "stream": self.stream.name,
+            "name": self.name,
             "url": self.destination.shown,
             "state": self.state.value,
             "since_ms": (clock.unix_us() - age_us) // 1000,
@@ -107,11 +131,22 @@ class Push:
             while await self._try():
                 self._set(State.WAITING)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._backoff.next_s(self._live_s())):
+                    async with asyncio.timeout(self._next_delay_s()):
                         await until_unpublished(self.stream)
                         return
         finally:
             self._set(State.WAITING)
+
+    def _next_delay_s(self) -> float:
+        """On to the next destination, at once unless all have failed in a row."""
+        live_s = self._live_s()
+        if live_s >= self._backoff.reset_after_s:
+            self._failures = 0
+        self._failures += 1
+        self._turn += 1
+        if self._failures % len(self.destinations):
+            return 0.0
+        return self._backoff.next_s(live_s)
 
     async def _try(self) -> bool:
         """One attempt; whether it failed."""
@@ -128,12 +163,7 @@ class Push:
             log.exception("forward %s: a fault of ours", self.stream.name)
             self._tell(error)
             return True
-        log.info(
-            "forward %s to %s ended, %d bytes",
-            self.stream.name,
-            self.destination.shown,
-            self._progress.sent_bytes,
-        )
+        log.info("forward %s ended, %d bytes", self._title, self._progress.sent_bytes)
         return False
 
     async def _publish(self) -> None:
@@ -142,7 +172,11 @@ class Push:
         for _ in range(MAX_REDIRECTS + 1):
             tls = await self._tls() if destination.address.is_tls else None
             publication = Publication(
-                self.stream, self._progress, self._rule.max_backlog_us, self._started
+                self.stream,
+                self._progress,
+                self._rule.max_backlog_us,
+                self._started,
+                SHORT_LIMITS if len(self.destinations) > 1 else LIMITS,
             )
             try:
                 await publication.run(destination, tls, self._check_for(destination))
@@ -171,7 +205,13 @@ class Push:
     def _started(self) -> None:
         self._set(State.LIVE)
         self._told = ""
-        log.info("forward %s to %s is live", self.stream.name, self.destination.shown)
+        log.info("forward %s is live", self._title)
+
+    @property
+    def _title(self) -> str:
+        """For the log."""
+        also = f" ({self.destination.label})" if len(self.destinations) > 1 else ""
+        return f"{self.stream.name} to {self.name}{also}"
 
     def _set(self, state: State) -> None:
         if state is not self.state:
@@ -189,7 +229,7 @@ class Push:
         text = self.destination.scrub(str(error) or type(error).__name__)[:MAX_ERROR_CHARS]
         level = logging.DEBUG if text == self._told else logging.WARNING
         self.last_error = self._told = text
-        detail = f"{self.stream.name} to {self.destination.shown} failed: {text}"
+        detail = f"{self._title} failed: {text}"
         self._faults.count("forward", _reason(error), detail, log=log, level=level)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from appliance.errors import ApplianceError
@@ -26,12 +28,26 @@ MAX_FORWARDINGS = 1024  # streams are bounded, rules are the operator's; this is
 
 
 class Forwarding:
-    """One stream by one rule. `run` until the stream is over."""
+    """One stream by one rule. `run` until the stream is over.
 
-    def __init__(self, stream: Stream, rule: Rule, context: Context, backend: Backend) -> None:
+    siblings: the pushes of this stream by other rules. first: of destinations that stand in for
+    each other, to begin with.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        rule: Rule,
+        context: Context,
+        backend: Backend,
+        siblings: Callable[[], Iterable[Push]],
+        first: int,
+    ) -> None:
         self.stream = stream
         self.rule = rule
         self.pushes: list[Push] = []
+        self._siblings = siblings
+        self._first = first
         self._context = context
         self._backend = backend
         filled = (fill(url, context.device_name, stream.name) for url in rule.to)
@@ -39,12 +55,23 @@ class Forwarding:
 
     def _use(self, destinations: list[Destination]) -> None:
         """Those that go on keep their figures."""
-        before = {push.destination: push for push in self.pushes}
-        self.pushes = [
-            before.get(destination)
-            or Push(self.stream, self.rule, destination, self._context.faults, self._is_ours)
-            for destination in destinations
-        ]
+        before = {push.destinations: push for push in self.pushes}
+        sets = [tuple(destinations)] if self.rule.fail_over else [(one,) for one in destinations]
+        self.pushes = []
+        for each in filter(None, sets):
+            self.pushes.append(before.get(each) or self._make(each))
+
+    def _make(self, destinations: tuple[Destination, ...]) -> Push:
+        faults, first = self._context.faults, self._first
+        name = self._name(destinations)
+        return Push(name, self.stream, self.rule, destinations, faults, self._is_ours, first=first)
+
+    def _name(self, destinations: tuple[Destination, ...]) -> str:
+        """Where it goes; numbered from the second one of this stream that goes there, too."""
+        taken = {push.name for push in (*self._siblings(), *self.pushes)}
+        name = ", ".join(dict.fromkeys(one.label for one in destinations))
+        numbered = (f"{name} #{number}" for number in itertools.count(2))
+        return next(each for each in itertools.chain((name,), numbered) if each not in taken)
 
     async def run(self) -> None:
         """A stream with a source of its own is watched by this, so an on-demand one goes on."""
@@ -103,6 +130,7 @@ class ForwardService:
         self._backend = Backend(context)
         self._running: dict[tuple[Stream, Rule], tuple[Forwarding, asyncio.Task[None]]] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._turn = 0  # where the next stream begins whose destinations stand in for each other
 
     async def start(self) -> None:
         """Raises: ConfigError if a file of authorities cannot be read."""
@@ -134,9 +162,17 @@ class ForwardService:
         if len(self._running) >= MAX_FORWARDINGS:
             self._context.faults.count("forward", "too many streams and rules", stream.name)
             return
-        forwarding = Forwarding(stream, rule, self._context, self._backend)
+        forwarding = Forwarding(
+            stream, rule, self._context, self._backend, partial(self._pushes_of, stream), self._turn
+        )
+        self._turn += rule.fail_over
         task = self._context.supervisor.spawn(f"forward {stream.name}", forwarding.run())
         self._running[stream, rule] = forwarding, task
+
+    def _pushes_of(self, stream: Stream) -> Iterator[Push]:
+        for (each, _), (forwarding, _) in self._running.items():
+            if each is stream:
+                yield from forwarding.pushes
 
     def report(self) -> list[dict[str, Any]]:
         """Every destination, by stream and in the order of the configuration."""
@@ -162,10 +198,10 @@ class ForwardService:
 
 
 def rules_of_edge(context: Context) -> Settings:
-    """In edge mode, all that begins here goes to the origins."""
+    """In edge mode, all that begins here goes to an origin."""
     edge = context.hand_on
     tls = TlsOptions(edge.ca, edge.insecure)
-    return (Rule("*", edge.to, tls=tls),) if edge.to else ()
+    return (Rule("*", edge.to, tls=tls, fail_over=True),) if edge.to else ()
 
 
 def create(settings: Settings, context: Context) -> ForwardService:

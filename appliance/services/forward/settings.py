@@ -31,7 +31,8 @@ class Rule:
     """stream: patterns of names, with commas between them.
 
     to: addresses in which {device}, {app} and {stream} are replaced; backend: who is asked for
-    them when somebody publishes, in place of `to`.
+    them when somebody publishes, in place of `to`. fail_over: to one of them, and to the next when
+    it fails; else to all.
     max_backlog_us: when a destination is further behind, it is brought to the newest keyframe.
     """
 
@@ -40,6 +41,7 @@ class Rule:
         default=(), repr=False, metadata={"check": check_template, "secret": True}
     )
     backend: str = field(default="", repr=False, metadata={"check": check_backend, "secret": True})
+    fail_over: bool = False
     enabled: bool = True
     tls: TlsOptions = field(default_factory=TlsOptions)
     max_backlog_us: int = field(

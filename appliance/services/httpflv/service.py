@@ -174,9 +174,7 @@ class LiveService:
         was_there = _is_published(hub.streams.get(ask.name))
         try:
             async with asyncio.timeout(self._settings.wait_us / 1_000_000):
-                stream = await hub.wait_for(ask.name)
-                with stream.demand.viewer():
-                    await _wait_published(stream)
+                stream = await hub.wait_for(ask.name, _wait_published)
             rendition = _rendition(stream, ask)
         except (TimeoutError, StreamNotFound, CodecUnsupported, LimitExceeded) as error:
             self._context.faults.count("live", "nothing to show", f"{ask.name} {error}")

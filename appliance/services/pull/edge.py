@@ -2,20 +2,20 @@
 
 One connection to an origin for each stream, whatever the number of viewers, from the first viewer
 until some time after the last. A name that no origin has is remembered for a moment, so that
-asking for it again does not reach them.
+asking for it again does not reach them; who waits for it is woken then, and asks again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.errors import ConfigError, LimitExceeded, StreamNotFound
-from appliance.net.tls import client_context
+from appliance.net.tls import ClientTls
 from appliance.services.contract import Context, HandOn, StreamSettings
-from appliance.services.pull.feed import Plan, PullFeed
+from appliance.services.pull.connection import Plan
+from appliance.services.pull.feed import PullFeed
 from appliance.services.pull.remote import on_origin
 from appliance.wire.rtmp.address import DEFAULT_PORTS
 
@@ -60,7 +60,7 @@ class Settings:
 
     @property
     def hand_on(self) -> HandOn:
-        """To every origin, so that any of them may fail."""
+        """To one origin, and to the next when it fails."""
         if not self.push:
             return HandOn()
         origins = [one for one in self.origins if one.partition(":")[0].lower() in DEFAULT_PORTS]
@@ -77,19 +77,23 @@ class EdgeService:
         self._settings = settings
         self._context = context
         self._hub = context.hub
-        self._tls = client_context(settings.ca, insecure=settings.insecure)
+        self._tls = ClientTls(settings.ca, insecure=settings.insecure)
         self._pulls: dict[str, tuple[PullFeed, asyncio.Task[None]]] = {}  # bounded: streams
-        self._absent: OrderedDict[str, int] = OrderedDict()  # until when, the oldest first
+        self._absent: dict[str, asyncio.TimerHandle] = {}  # until it is forgotten, the oldest first
         self._turn = 0  # the origin that the next stream begins with
         context.hand_on = settings.hand_on
 
     async def start(self) -> None:
-        if self._settings.origins:
-            self._hub.on_wanted = self._want
-            self._context.reports["edge"] = self.report
+        self._context.reports["edge"] = self.report
+        self._open()
+
+    def _open(self) -> None:
+        self._hub.on_wanted = self._want if self._settings.origins else None
 
     async def stop(self) -> None:
         self._hub.on_wanted = None
+        for name in list(self._absent):
+            self._forget_absent(name)
         tasks = [task for _, task in self._pulls.values()]
         for task in tasks:
             task.cancel()
@@ -97,14 +101,32 @@ class EdgeService:
             await asyncio.wait(tasks)
 
     def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
-        return ["edge"] if settings != self._settings else []
+        """All at once; what is being fetched goes on from where it comes, if there is an edge."""
+        if settings == self._settings:
+            return []
+        try:
+            self._tls = ClientTls(settings.ca, insecure=settings.insecure)
+        except ConfigError as error:
+            self._context.faults.count("edge", "not reloaded", str(error))
+            return ["edge"]
+        self._settings = settings
+        self._context.hand_on = settings.hand_on  # the forward service looks at it after us
+        self._open()
+        for name in list(self._absent):
+            self._forget_absent(name)
+        for name, (feed, task) in self._pulls.items():
+            try:
+                feed.plan = self._plan(name)
+            except StreamNotFound:
+                task.cancel()
+        return []
 
     def report(self) -> list[dict[str, Any]]:
         return [feed.report() for feed, _ in self._pulls.values()]
 
     def _want(self, name: str) -> None:
         """Raises: StreamNotFound, LimitExceeded."""
-        if self._absent.get(name, 0) > self._hub.clock.monotonic_us() or name in self._pulls:
+        if name in self._absent or name in self._pulls:
             raise StreamNotFound(f"no origin has {name}")
         if len(self._pulls) >= self._settings.streams:
             raise LimitExceeded(f"{len(self._pulls)} streams are fetched from the origins already")
@@ -122,6 +144,8 @@ class EdgeService:
             addresses = tuple(on_origin(origin, name) for origin in settings.origins)
         except ConfigError:
             raise StreamNotFound(f"{name} is no name that an origin can have") from None
+        if not addresses:
+            raise StreamNotFound("this is no edge any more")
         return Plan(addresses, self._tls, settings.open_us, settings.silence_us, settings.close_us)
 
     async def _serve(self, feed: PullFeed) -> None:
@@ -149,10 +173,15 @@ class EdgeService:
         return newest_us + self._settings.linger_us - self._hub.clock.monotonic_us()
 
     def _remember_absent(self, name: str) -> None:
-        self._absent[name] = self._hub.clock.monotonic_us() + self._settings.absent_us
-        self._absent.move_to_end(name)
-        if len(self._absent) > MAX_ABSENT:
-            self._absent.popitem(last=False)
+        if len(self._absent) >= MAX_ABSENT:
+            self._forget_absent(next(iter(self._absent)))
+        delay_s = self._settings.absent_us / 1_000_000
+        loop = asyncio.get_running_loop()
+        self._absent[name] = loop.call_later(delay_s, self._forget_absent, name)
+
+    def _forget_absent(self, name: str) -> None:
+        self._absent.pop(name).cancel()
+        self._hub.changed.fire()
 
     def _end(self, feed: PullFeed) -> None:
         """What is configured, or published here, by now is not ours any more."""

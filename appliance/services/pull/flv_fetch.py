@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from base64 import b64encode
 
 import aiohttp
@@ -10,6 +9,7 @@ from aiohttp import hdrs
 
 from appliance import __version__
 from appliance.containers.flv_demuxer import FlvDemuxer
+from appliance.net.tls import ClientTls
 from appliance.services.pull.faults import ENDED, REFUSED, UNREACHABLE, PullFault
 from appliance.services.pull.intake import Intake
 from appliance.services.pull.remote import HttpAddress, http_redirected
@@ -19,15 +19,13 @@ BUFFER_BYTES = 64 << 10  # beyond twice this the socket is not read
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-async def fetch_flv(
-    address: HttpAddress, tls: ssl.SSLContext, intake: Intake, limit_s: float
-) -> None:
+async def fetch_flv(address: HttpAddress, tls: ClientTls, intake: Intake, limit_s: float) -> None:
     """Never returns. limit_s: for connecting and the answer's head.
 
     Raises: PullFault, PeerError, LimitExceeded, OSError, TimeoutError.
     """
     # A connection of its own, and the name looked up anew, each time: origins move.
-    connector = aiohttp.TCPConnector(ssl=tls, use_dns_cache=False, force_close=True)
+    connector = aiohttp.TCPConnector(ssl=tls.context(), use_dns_cache=False, force_close=True)
     timeout = aiohttp.ClientTimeout(total=None, connect=limit_s)
     try:
         async with aiohttp.ClientSession(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from appliance.containers.flv_tag_reader import Event
 from appliance.errors import StreamBusy
@@ -22,11 +22,18 @@ class Intake:
     brings nothing shows nothing.
 
     deadline: put off with each unit; of the fetch that feeds us.
+    on_media: called before the first one is published.
     first_unit_us: when the first one came.
     """
 
     def __init__(
-        self, hub: Hub, name: str, session: Session, deadline: asyncio.Timeout, silence_us: int
+        self,
+        hub: Hub,
+        name: str,
+        session: Session,
+        deadline: asyncio.Timeout,
+        silence_us: int,
+        on_media: Callable[[], None],
     ) -> None:
         self.first_unit_us: int | None = None
         self._hub = hub
@@ -34,6 +41,7 @@ class Intake:
         self._session = session
         self._deadline = deadline
         self._silence_s = silence_us / 1_000_000
+        self._on_media = on_media
         self._publisher: Publisher | None = None
         self._counted_bytes = 0
         self._mark_us = 0  # since when the pace is looked at, and the media's time then
@@ -65,6 +73,7 @@ class Intake:
     def _publish(self) -> Publisher:
         """Tracks are announced just before the first unit, so this is the lease's beginning."""
         if self._publisher is None:
+            self._on_media()
             self._publisher = self._hub.publish(self._name, self._session.id)
             self.first_unit_us = self._hub.clock.monotonic_us()
             self._session.log.info("comes from %s", self._session.url)

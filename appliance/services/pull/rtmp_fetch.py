@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import ssl
 
 from appliance import __version__
 from appliance.containers.flv_tag_reader import FlvTagReader
 from appliance.hub.clock import SYSTEM_CLOCK
 from appliance.net.tcp import TcpConnection, TcpLimits, connect_tcp
+from appliance.net.tls import ClientTls
 from appliance.services.pull.faults import ENDED, REFUSED, PullFault
 from appliance.services.pull.intake import Intake
 from appliance.wire.rtmp.address import RtmpAddress, redirected
@@ -44,9 +44,7 @@ class PlayCore:
         return self.rtmp.take_output()
 
 
-async def fetch_rtmp(
-    address: RtmpAddress, tls: ssl.SSLContext, intake: Intake, limit_s: float
-) -> None:
+async def fetch_rtmp(address: RtmpAddress, tls: ClientTls, intake: Intake, limit_s: float) -> None:
     """Never returns. limit_s: for connecting and asking.
 
     Raises: PullFault, PeerError, LimitExceeded, OSError, TimeoutError.
@@ -59,13 +57,11 @@ async def fetch_rtmp(
     raise PullFault(REFUSED, f"redirected more than {MAX_REDIRECTS} times")
 
 
-async def _play(
-    address: RtmpAddress, tls: ssl.SSLContext, intake: Intake, limit_s: float
-) -> Refused:
+async def _play(address: RtmpAddress, tls: ClientTls, intake: Intake, limit_s: float) -> Refused:
     """Returns if the server refuses."""
     core = PlayCore(address)
     limits = TcpLimits(deadline_s=limit_s, idle_s=None, unhandled_bytes=UNHANDLED_BYTES)
-    context = tls if address.is_tls else None
+    context = tls.context() if address.is_tls else None
     connection = await connect_tcp(address.host, address.port, core, limits, tls=context)
     try:
         return await _receive(connection, intake)

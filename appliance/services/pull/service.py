@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from appliance.net.tls import client_context
+from appliance.errors import ConfigError
+from appliance.net.tls import ClientTls
 from appliance.services.contract import Context, StreamSettings
-from appliance.services.pull.feed import Plan, PullFeed
+from appliance.services.pull.connection import Plan
+from appliance.services.pull.feed import PullFeed
 from appliance.services.pull.remote import parse_remote
 from appliance.services.pull.settings import Settings
 
@@ -18,7 +20,7 @@ class PullService:
     def __init__(self, settings: Settings, context: Context) -> None:
         self._settings = settings
         self._context = context
-        self._tls = client_context(settings.ca, insecure=settings.insecure)
+        self._tls = ClientTls(settings.ca, insecure=settings.insecure)
         self._feeds: dict[str, tuple[StreamSettings, PullFeed]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -38,26 +40,45 @@ class PullService:
             await asyncio.wait(tasks)
 
     def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
-        """Streams that changed are fetched anew, their viewers stay; others go on untouched."""
+        """Streams that changed are fetched anew, their viewers stay; others go on untouched, until
+        they connect again."""
+        waiting = self._adopt(settings)
         wanted = {stream.name: stream for stream in streams if is_pulled(stream)}
         named = {stream.name for stream in streams if stream.enabled}
         for name, (stream, _) in list(self._feeds.items()):
             if wanted.get(name) != stream:
                 self._remove(name, named)
         for name, stream in wanted.items():
-            if name not in self._feeds:
+            if name in self._feeds:
+                self._feeds[name][1].plan = self._plan(stream)
+            else:
                 self._add(stream)
-        return ["pull"] if settings != self._settings else []
+        return waiting
 
-    def _add(self, settings: StreamSettings) -> None:
-        plan = Plan(
-            (parse_remote(settings.source),),
+    def _adopt(self, settings: Settings) -> list[str]:
+        """Returns what cannot be used."""
+        if settings == self._settings:
+            return []
+        try:
+            self._tls = ClientTls(settings.ca, insecure=settings.insecure)
+        except ConfigError as error:
+            self._context.faults.count("pull", "not reloaded", str(error))
+            return ["pull"]
+        self._settings = settings
+        return []
+
+    def _plan(self, stream: StreamSettings) -> Plan:
+        return Plan(
+            (parse_remote(stream.source),),
             self._tls,
             self._settings.open_us,
             self._settings.silence_us,
-            settings.on_demand_close_us if settings.on_demand else None,
+            stream.on_demand_close_us if stream.on_demand else None,
         )
-        feed = PullFeed(self._context, self._context.hub.declare(settings.name), plan)
+
+    def _add(self, settings: StreamSettings) -> None:
+        stream = self._context.hub.declare(settings.name)
+        feed = PullFeed(self._context, stream, self._plan(settings))
         self._feeds[settings.name] = settings, feed
         task = self._context.supervisor.keep(f"pull {settings.name}", feed.run)
         self._tasks[settings.name] = task

@@ -12,6 +12,7 @@ from api_rig import api_rig
 def row(stream: str, **more: Any) -> dict[str, Any]:
     return {
         "stream": stream,
+        "name": "h/app",
         "url": "rtmp://origin/live/***",
         "state": "live",
         "since_ms": 1,
@@ -44,18 +45,19 @@ async def test_pulls_of_both_services_are_one_list(tmp_path: Path, service: str)
         assert answer["pulls"] == [{"stream": "live/x"}] and answer["total"] == 1
 
 
-async def test_metrics_number_the_destinations_of_each_stream(tmp_path: Path) -> None:
-    rows = [row("live/a"), row("live/a", state="waiting"), row("live/b", lag_ms=1500)]
+async def test_metrics_name_the_destinations_of_each_stream(tmp_path: Path) -> None:
+    rows = [row("live/a"), row("live/a", name="h/app #2"), row("live/b", lag_ms=1500)]
+    rows[1]["state"] = "waiting"
     async with api_rig(tmp_path) as rig:
         rig.context.reports["forward"] = lambda: rows
         text = (await rig.ask("/metrics", "", near=True)).text
     for line in (
-        'porthole_forward_up{stream="live/a",destination="0"} 1',
-        'porthole_forward_up{stream="live/a",destination="1"} 0',
-        'porthole_forward_lag_seconds{stream="live/b",destination="0"} 1.5',
-        'porthole_forward_sent_bytes_total{stream="live/b",destination="0"} 5000',
-        'porthole_forward_dropped_units_total{stream="live/a",destination="1"} 3',
-        'porthole_forward_attempts_total{stream="live/a",destination="0"} 2',
+        'porthole_forward_up{stream="live/a",destination="h/app"} 1',
+        'porthole_forward_up{stream="live/a",destination="h/app #2"} 0',
+        'porthole_forward_lag_seconds{stream="live/b",destination="h/app"} 1.5',
+        'porthole_forward_sent_bytes_total{stream="live/b",destination="h/app"} 5000',
+        'porthole_forward_dropped_units_total{stream="live/a",destination="h/app #2"} 3',
+        'porthole_forward_attempts_total{stream="live/a",destination="h/app"} 2',
     ):
         assert line in text.split("\n")
     assert "rtmp://" not in text

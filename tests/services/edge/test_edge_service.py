@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,6 +26,11 @@ def edge(*origins: str, **more: Any) -> Settings:
     """Quick to give up; with `push` only where that is asked for."""
     quick = {"open_us": 2_000_000, "silence_us": 1_000_000, "close_us": 100_000, "push": False}
     return Settings(origins=origins, **(quick | more))
+
+
+async def say_nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    while await reader.read(1 << 16):
+        pass
 
 
 async def play_rtmp(at: Place, name: str, seen: list[int]) -> None:
@@ -71,8 +77,7 @@ async def test_edge_fetches_a_stream_once_for_twenty_viewers_and_ends_after_the_
             assert len(origin.players) == 1
             assert len(here.pulls) == 1
             assert here.service(EdgeService).report()[0]["stream"] == CAM
-        await until(lambda: not here.pulls and not origin.players)
-        assert not here.hub.streams
+        await until(lambda: not here.pulls and not origin.players and not here.hub.streams)
         async with playing(here, 1) as seen:
             await until(lambda: seen[0])
 
@@ -96,9 +101,38 @@ async def test_edge_asked_for_what_no_origin_has_refuses_at_once_and_asks_no_mor
             assert (len(first.plays), len(second.plays)) == (1, 1)
             assert not here.hub.streams
             with pytest.raises(StreamNotFound):
-                await here.hub.wait_for(CAM)
+                here.hub.want(CAM)
             while len(first.plays) == 1:  # forgotten some time after
                 assert await here.get(f"/{CAM}.m3u8") == 404
+
+
+async def test_edge_lets_players_wait_for_what_an_origin_has_later() -> None:
+    async with (
+        place() as one,
+        place() as two,
+        rtmp_origin(refuse="NetStream.Play.StreamNotFound") as other,
+    ):
+        origins = edge(other.url(""), absent_us=50_000)
+        async with place(edges=origins) as here, playing(here, 2) as seen:
+            await until(lambda: len(other.plays) >= 3)
+            assert len(here.players) == 2
+            fresh = replace(origins, origins=(one.origin, two.origin), open_us=500_000)
+            assert here.service(EdgeService).reload(fresh, ()) == []
+            async with filming(two):
+                await until(lambda: all(seen))
+                assert len(two.players) == 1
+
+
+async def test_edge_lets_players_wait_for_who_publishes_there() -> None:
+    async with (
+        rtmp_origin(refuse="NetStream.Play.StreamNotFound") as other,
+        place(edges=edge(other.url(""))) as here,
+        playing(here, 2) as seen,
+    ):
+        await until(lambda: other.plays and not here.hub.streams)
+        async with filming(here):
+            await until(lambda: all(seen))
+        assert not here.pulls
 
 
 async def test_edge_asked_for_ever_new_names_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -217,6 +251,33 @@ async def test_edge_whose_origin_falls_silent_goes_on_to_the_next_one() -> None:
             assert viewer.longest_gap_us() < 5_000_000
 
 
+async def test_edge_asks_the_next_origin_beside_one_that_says_nothing() -> None:
+    async with (
+        listening(say_nothing) as first,
+        listening(say_nothing) as second,
+        place() as third,
+        filming(third),
+    ):
+        silent = (f"rtmp://127.0.0.1:{first}/", f"http://127.0.0.1:{second}/")
+        origins = edge(*silent, third.origin, open_us=60_000_000)
+        async with place(edges=origins) as here, watching(here) as viewer:
+            await until(lambda: len(here.pulls) == 2)
+            await until(lambda: viewer.units)
+            await until(lambda: len(here.pulls) == 1)  # it goes on alone
+            (row,) = here.service(EdgeService).report()
+            assert row["from"].startswith(third.origin)
+            assert not row["last_error"]  # being too slow is no fault
+
+
+async def test_edge_whose_origins_are_all_silent_gives_up_once() -> None:
+    async with listening(say_nothing) as first, listening(say_nothing) as second:
+        silent = (f"rtmp://127.0.0.1:{first}/", f"rtmp://127.0.0.1:{second}/")
+        async with place(edges=edge(*silent, open_us=1_200_000)) as here:
+            assert await here.get(f"/{CAM}.m3u8") == 404
+            assert here.context.faults.counts["pull", "silent"] == 2
+            assert not here.pulls
+
+
 async def test_edge_ends_a_stream_that_its_origins_have_no_more() -> None:
     async with (
         place() as origin,
@@ -230,7 +291,7 @@ async def test_edge_ends_a_stream_that_its_origins_have_no_more() -> None:
         assert not here.hub.streams
 
 
-async def test_edge_hands_on_what_begins_there_and_nothing_that_it_fetched() -> None:
+async def test_edge_hands_on_what_begins_there_to_one_origin_and_then_the_next() -> None:
     async with (
         place() as one,
         place() as two,
@@ -241,10 +302,43 @@ async def test_edge_hands_on_what_begins_there_and_nothing_that_it_fetched() -> 
     ):
         await until(lambda: viewer.units)
         await until(lambda: one.hub.streams.get(CAM) and one.stream.is_live)
+        (row,) = here.service(ForwardService).report()
+        assert (row["stream"], row["state"]) == (CAM, "live")
+        assert not two.hub.streams
+        await one.vanish()
         await until(lambda: two.hub.streams.get(CAM) and two.stream.is_live)
-        rows = here.service(ForwardService).report()
-        assert {row["stream"] for row in rows} == {CAM}
+        (row,) = here.service(ForwardService).report()
+        assert row["url"].startswith(two.origin)
         assert "live/far" not in two.hub.streams
+
+
+async def test_edge_reloaded_fetches_and_hands_on_elsewhere_and_viewers_stay() -> None:
+    async with (
+        place() as one,
+        filming(one, "live/far"),
+        place() as two,
+        filming(two, "live/other"),
+        place(edges=edge(one.origin, push=True)) as here,
+        watching(here, "live/far") as viewer,
+    ):
+        await until(lambda: viewer.units)
+        fresh = edge(two.origin, push=True)
+        for service in here.services:
+            if isinstance(service, EdgeService | ForwardService):
+                settings = fresh if isinstance(service, EdgeService) else ()
+                assert service.reload(settings, ()) == []
+        async with watching(here, "live/other") as other, filming(here):
+            await until(lambda: other.units)
+            await until(lambda: two.hub.streams.get(CAM) and two.stream.is_live)
+            count = len(viewer.units)
+            await until(lambda: len(viewer.units) > count)
+            assert CAM not in one.hub.streams
+            assert here.service(EdgeService).reload(edge(), ()) == []
+            await until(lambda: viewer.is_over and other.is_over)
+            assert here.hub.on_wanted is None
+            unreadable = edge(two.origin, ca="/nowhere.pem")
+            assert here.service(EdgeService).reload(unreadable, ()) == ["edge"]
+            assert here.hub.on_wanted is None
 
 
 async def test_edge_leaves_a_name_to_who_publishes_it_there() -> None:

@@ -358,6 +358,72 @@ async def test_keys_are_never_told(caplog: pytest.LogCaptureFixture) -> None:
         await site.until_error("is taken")
         await site.until_state("live", 1)
         shown = str(site.service.report()) + caplog.text + str(site.context.faults.counts)
-        assert "forward live/cam to rtmp://" in caplog.text
+        assert "forward live/cam to 127.0.0.1:" in caplog.text
         assert KEY not in shown and "q-S3cret" not in shown and "/b/" not in shown
         assert KEY not in repr(vars(site.service)) and KEY not in repr(site.context)
+
+
+async def test_destinations_on_one_server_are_told_apart_without_their_keys() -> None:
+    async with origin() as there:
+        server = f"127.0.0.1:{there.port}"
+        urls = [there.url(f"live/{KEY}-{number}") for number in range(3)]
+        asked = rule(there.url(f"cams/{KEY}"), stream=NAME)
+        async with (
+            forward_site(rule(urls[0], urls[1]), rule(urls[2]), asked) as site,
+            filming(Camera(site.hub)),
+            filming(Camera(site.hub, name="live/b")),
+        ):
+            await site.until(lambda: len(there.publishes) == 7)
+            rows = [(row["stream"], row["name"]) for row in site.service.report()]
+            names = [f"{server}/live", f"{server}/live #2", f"{server}/live #3"]
+            assert rows == [
+                *(("live/b", name) for name in names),
+                *((NAME, name) for name in (*names, f"{server}/cams")),
+            ]
+
+
+async def test_fail_over_goes_on_to_the_next_destination_and_waits_only_after_all() -> None:
+    async with (
+        origin(refuse="NetStream.Publish.BadName") as first,
+        origin() as second,
+        origin(refuse="NetStream.Publish.BadName") as third,
+        forward_site(rule(first.url(), second.url(), third.url(), fail_over=True)) as site,
+        filming(Camera(site.hub)),
+    ):
+        await site.until(lambda: len(second.media) > 10)
+        assert not third.connections
+        (row,) = site.service.report()
+        assert row["state"] == "live" and row["attempts"] == 2
+        assert row["url"] == f"rtmp://127.0.0.1:{second.port}/live/***"
+        assert row["name"].count("127.0.0.1:") == 3
+        for writer in list(second.writers):
+            writer.transport.abort()
+        await site.until(lambda: len(second.publishes) == 2 and len(second.media) > 10)
+        assert (len(first.publishes), len(third.publishes)) == (2, 1), "each had its turn"
+
+
+async def test_fail_over_spreads_streams_over_the_destinations() -> None:
+    async with (
+        origin() as one,
+        origin() as two,
+        forward_site(rule(one.url("a/{stream}"), two.url("a/{stream}"), fail_over=True)) as site,
+        filming(Camera(site.hub)),
+        filming(Camera(site.hub, name="live/b")),
+    ):
+        await site.until(lambda: one.media and two.media)
+        assert (len(one.publishes), len(two.publishes)) == (1, 1)
+
+
+async def test_fail_over_from_a_destination_that_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short = replace(publication.SHORT_LIMITS, deadline_s=0.2)
+    monkeypatch.setattr("appliance.services.forward.push.SHORT_LIMITS", short)
+    async with (
+        origin(mute=True) as one,
+        origin() as two,
+        forward_site(rule(one.url(), two.url(), fail_over=True)) as site,
+        filming(Camera(site.hub)),
+    ):
+        await site.until(lambda: two.media)
+        assert one.connections

@@ -267,9 +267,23 @@ async def test_pull_reloaded_fetches_what_changed_and_leaves_the_rest() -> None:
             assert service.reload(Settings(), (stay, moved)) == []
             await until(lambda: any(one.stream == "live/other" for one in origin.players))
             await until(lambda: edge.hub.find("live/b").is_live)
-            assert service.reload(QUICK, (stay,)) == ["pull"]
+            assert service.reload(QUICK, (stay,)) == []
             assert "live/b" not in edge.hub.streams
             assert {session.id for session in edge.pulls if session.stream == CAM} == before
+            unreadable = Settings(ca="/nowhere.pem")
+            assert service.reload(unreadable, (stay,)) == ["pull"]
+
+
+async def test_pull_reloaded_is_as_patient_as_it_says_from_the_next_connection_on() -> None:
+    async with rtmp_origin(media=1) as origin:
+        stream = pulled(origin.url())
+        patient = Settings(silence_us=60_000_000)
+        async with place(stream, serves=False, pulls=patient) as edge:
+            await until(lambda: edge.pulls and edge.stream.is_live)
+            assert edge.service(PullService).reload(QUICK, (stream,)) == []
+            assert edge.pulls[0].kick is not None
+            edge.pulls[0].kick()
+            await until_error(edge, "no media for 0.4 s")
 
 
 async def test_pull_by_tls_checks_the_certificate_unless_told_otherwise(
