@@ -20,7 +20,7 @@ class _SessionLog(logging.LoggerAdapter[logging.Logger]):
     """Puts ``rtmp#12 live/cam`` in front of every line."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__(logging.getLogger("appliance.session"), {})
+        super().__init__(logging.getLogger("appliance.session"))
         self._session = session
 
     def process(
@@ -36,6 +36,11 @@ class Session:
     kind: as the SRS API spells it: hls-play, flv-play, rtmp-play, fmle-publish, rtc-play …
     kick: ends the session from outside (the API's DELETE); None if nothing can.
     """
+
+    __slots__ = (
+        *("id", "is_publisher", "kick", "kind", "lost_units", "page_url", "peer_ip", "proto"),
+        *("received", "sent", "since_us", "slug", "stream", "url", "user_agent"),
+    )
 
     def __init__(self, proto: str, number: int, kind: str, peer_ip: str, clock: Clock) -> None:
         self.id = f"{proto}#{number}"
@@ -53,7 +58,10 @@ class Session:
         self.sent = RateMeter()
         self.lost_units = 0
         self.kick: Callable[[], None] | None = None
-        self.log = _SessionLog(self)
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        return _SessionLog(self)
 
 
 class Sessions:

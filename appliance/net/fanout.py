@@ -106,7 +106,7 @@ class FanOut:
         The sink is owned from now on. The first bytes are sent at once.
         """
         key = self.ring.last_key() if position is None else position
-        viewer = Viewer(sink, self._loop.create_future(), key, self.ring.next)
+        viewer = Viewer(sink, key, self.ring.next)
         self.viewers[viewer] = None
         self._serve(viewer)
         return viewer

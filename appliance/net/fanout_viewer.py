@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -33,18 +33,20 @@ class Viewer:
     """A cursor and a socket. end: why it ended; its sink is closed by then.
 
     lost_units: chunks jumped over, because the viewer was too slow for them.
+    on_end: called once, at the end; for who would rather not have a task wait for it.
     """
 
     __slots__ = (
-        *("_ended", "end", "header", "is_stuck", "lost_units", "needs_key", "position", "rest"),
-        *("send", "sent_bytes", "sink", "stuck_since_s"),
+        *("_waiters", "end", "header", "is_stuck", "lost_units", "needs_key", "on_end", "position"),
+        *("rest", "send", "sent_bytes", "sink", "stuck_since_s"),
     )
 
-    def __init__(self, sink: Sink, ended: asyncio.Future[End], key: int | None, now: int) -> None:
+    def __init__(self, sink: Sink, key: int | None, now: int) -> None:
         self.sink = sink
         self.send = sink.send
         self.end: End | None = None
-        self._ended = ended
+        self.on_end: Callable[[End], object] | None = None
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
         self.needs_key = key is None
         self.position = now if key is None else key
         self.header: bytes | None = None  # of the last chunk it got
@@ -56,12 +58,22 @@ class Viewer:
 
     async def wait(self) -> End:
         """Returns when the viewer has ended; being cancelled meanwhile ends nothing."""
-        return await asyncio.shield(self._ended)
+        while self.end is None:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters += (waiter,)
+            try:
+                await waiter
+            finally:
+                self._waiters = tuple(other for other in self._waiters if other is not waiter)
+        return self.end
 
     def finish(self, why: End) -> None:
         self.end = why
-        if not self._ended.done():
-            self._ended.set_result(why)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self.on_end is not None:
+            self.on_end(why)
 
 
 class Batch:

@@ -15,7 +15,6 @@ import asyncio
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
@@ -69,6 +68,13 @@ class TcpConnection(asyncio.Protocol, Generic[Event]):
     Iteration raises PeerError for what the core refuses and for limits, OSError for the network.
     """
 
+    __slots__ = (
+        *("_acked", "_ended", "_error", "_established", "_events", "_loop", "_lost", "_reading"),
+        *("_since_s", "_stalled_since_s", "_ticker", "_transport", "_unhandled_bytes", "_wake"),
+        *("_writable", "_writing", "core", "is_tls", "limits", "peer_ip", "received_bytes"),
+        *("sent_bytes",),
+    )
+
     def __init__(
         self, core: ByteCore[Event], limits: TcpLimits, *, peer_ip: str = "", is_tls: bool = False
     ) -> None:
@@ -111,20 +117,21 @@ class TcpConnection(asyncio.Protocol, Generic[Event]):
             self.abort()
         await self.close()
 
-    async def __aiter__(self) -> AsyncIterator[list[Event]]:
-        while True:
-            if self._events:
-                events, self._events = self._events, []
-                self._unhandled_bytes = 0
-                self._steer_reading()
-                yield events
-            elif self._error is not None:
+    def __aiter__(self) -> TcpConnection[Event]:
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        while not self._events:
+            if self._error is not None:
                 raise self._error
-            elif self._ended:
-                return
-            else:
-                self._wake = self._loop.create_future()
-                await self._wake
+            if self._ended:
+                raise StopAsyncIteration
+            self._wake = self._loop.create_future()
+            await self._wake
+        events, self._events = self._events, []
+        self._unhandled_bytes = 0
+        self._steer_reading()
+        return events
 
     def established(self) -> None:
         """The handshake (and login) is over: from now on the idle limit holds."""

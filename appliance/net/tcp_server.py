@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Generic
 
 from appliance.errors import ApplianceError, ConfigError, PeerError
@@ -104,14 +105,15 @@ class TcpServer(Generic[Event]):
         )
         task = asyncio.get_running_loop().create_task(self._run(sock, connection))
         self._sessions.add(task)
+        task.add_done_callback(partial(self._forget, sock, connection))
 
-        def forget(task: asyncio.Task[None]) -> None:
-            self._sessions.discard(task)
-            self._door.leave(ip)
-            if connection.transport is None:  # cancelled before it began, or TLS failed
-                sock.close()
-
-        task.add_done_callback(forget)
+    def _forget(
+        self, sock: socket.socket, connection: TcpConnection[Event], task: asyncio.Task[None]
+    ) -> None:
+        self._sessions.discard(task)
+        self._door.leave(connection.peer_ip)
+        if connection.transport is None:  # cancelled before it began, or TLS failed
+            sock.close()
 
     async def _run(self, sock: socket.socket, connection: TcpConnection[Event]) -> None:
         """A session's outermost frame."""

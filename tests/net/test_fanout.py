@@ -228,7 +228,7 @@ async def test_fanout_batches_are_joined_once_for_viewers_at_one_place() -> None
 async def test_fanout_interval_grows_with_viewers(count: int, interval_us: int) -> None:
     fanout = FanOut(Tags())
     for _ in range(count):
-        fanout.viewers[Viewer(Dummy(), asyncio.Future(), 0, 0)] = None
+        fanout.viewers[Viewer(Dummy(), 0, 0)] = None
     assert fanout.interval_us == interval_us
 
 

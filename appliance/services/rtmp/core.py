@@ -15,6 +15,8 @@ MAX_WAITING_BYTES = 64 << 10  # against a player that asks without end while it 
 class RtmpCore:
     """is_muted: somebody else writes to the socket, so what is to be said waits for `take_said`."""
 
+    __slots__ = ("_said", "is_muted", "rtmp")
+
     def __init__(self) -> None:
         self.rtmp = RtmpServer(os.urandom(1536))
         self.is_muted = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from appliance.hub.rendition import Rendition
 from appliance.hub.stream import Stream
 from appliance.media.track import Kind
@@ -13,13 +15,21 @@ from appliance.services.rtmp.core import RtmpCore
 from appliance.services.rtmp.muxer import RtmpMuxer
 from appliance.wire.rtmp.events import Event
 
+ALL_KINDS = frozenset(Kind)
+
 
 class Playing:
-    """`run` shows the stream until it is over or the run is cancelled, as for a pause.
+    """What is shown from `start` until the stream ends it, or `stop`, as for a pause.
 
-    While it runs the fan-out writes to the connection's socket, past the connection; before and
-    after that nothing of a message is left over, so that the connection may speak.
+    Meanwhile the fan-out writes to the connection's socket, past the connection; before and
+    after that nothing of a message is left over, so that the connection may speak. No task waits
+    for it, as there may be a thousand.
     """
+
+    __slots__ = (
+        *("_connection", "_core", "_counted_bytes", "_latency", "_place", "_pool", "_sent_bytes"),
+        *("_stream", "is_paused", "kinds", "lost_units"),
+    )
 
     def __init__(
         self,
@@ -29,7 +39,7 @@ class Playing:
         pool: FanOutPool,
         latency: Latency,
     ) -> None:
-        self.kinds = frozenset(Kind)
+        self.kinds = ALL_KINDS
         self.is_paused = False
         self.lost_units = 0
         self._stream = stream
@@ -37,53 +47,65 @@ class Playing:
         self._core = core
         self._pool = pool
         self._latency = latency
-        self._place: tuple[FanOut, Viewer] | None = None
+        self._place: tuple[Rendition, FanOut, Viewer] | None = None
         self._sent_bytes = 0  # not yet counted, of runs that are over
         self._counted_bytes = 0  # of this run
 
     def rendition(self) -> Rendition:
         """Raises: CodecUnsupported, LimitExceeded, StreamNotFound."""
         kinds = self.kinds
-        name = "rtmp" if len(kinds) == len(Kind) else f"rtmp-{'-'.join(sorted(kinds))}"
+        name = "rtmp" if kinds == ALL_KINDS else f"rtmp-{'-'.join(sorted(kinds))}"
         return self._stream.rendition(name, lambda: RtmpMuxer(kinds))
 
-    async def run(self) -> End:
-        """Raises: what `rendition` does; OSError if no descriptor is left."""
+    @property
+    def is_running(self) -> bool:
+        return self._place is not None
+
+    def start(self, on_end: Callable[[End], object]) -> None:
+        """on_end: called once unless `stop` is; then call that. The connection must be drained.
+
+        Raises: what `rendition` does; OSError if no descriptor is left.
+        """
         rendition = self.rendition()
-        await self._connection.drain()
         transport = self._connection.transport
         if transport is None or transport.is_closing():
-            return End.GONE
-        rest = b""
+            on_end(End.GONE)
+            return
+        sink = sink_of(transport)
+        fanout = self._pool.of(rendition.ring, self._latency)
         self._core.is_muted = True
         self._connection.rest()
-        try:
-            with rendition.demand.viewer():
-                fanout = self._pool.of(rendition.ring, self._latency)
-                with fanout.viewing(sink_of(transport)) as viewer:
-                    self._place = fanout, viewer
-                    if viewer.needs_key:
-                        self._stream.request_keyframe()
-                    try:
-                        return await viewer.wait()
-                    finally:
-                        rest = bytes(viewer.rest or b"")
-        finally:
-            self._leave()
-            self._connection.resume()
-            self._connection.write(rest)
+        rendition.demand.join()
+        viewer = fanout.add(sink)
+        self._place = rendition, fanout, viewer
+        if viewer.end is not None:
+            on_end(viewer.end)
+            return
+        viewer.on_end = on_end
+        if viewer.needs_key:
+            self._stream.request_keyframe()
 
-    def _leave(self) -> None:
+    def stop(self) -> None:
+        """Safe to call again."""
+        if self._place is None:
+            return
+        rendition, fanout, viewer = self._place
+        rest = bytes(viewer.rest or b"")
+        viewer.on_end = None
+        fanout.remove(viewer)
+        rendition.demand.leave()
         self._sent_bytes = self.take_sent_bytes()
         self._counted_bytes = 0
         self._place = None
         self._core.is_muted = False
+        self._connection.resume()
+        self._connection.write(rest)
 
     def speak(self) -> None:
         """Lets the connection say what it has to, if the fan-out is between two messages."""
         if self._place is None:
             return
-        fanout, viewer = self._place
+        _, fanout, viewer = self._place
         if viewer.end is None and viewer.rest is None and (said := self._core.take_said()):
             fanout.interject(viewer, said)
 
@@ -91,7 +113,7 @@ class Playing:
         """Since it was asked last."""
         sent, self._sent_bytes = self._sent_bytes, 0
         if self._place is not None:
-            viewer = self._place[1]
+            viewer = self._place[2]
             self.lost_units = viewer.lost_units
             sent += viewer.sent_bytes - self._counted_bytes
             self._counted_bytes = viewer.sent_bytes

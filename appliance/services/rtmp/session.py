@@ -68,6 +68,12 @@ class RtmpSession:
     settings: may be replaced at any time.
     """
 
+    __slots__ = (
+        *("_asked", "_connection", "_context", "_core", "_idle_until_us", "_number"),
+        *("_play_task", "_playing", "_pool", "_publishing", "_received_bytes", "_server"),
+        *("_session", "_why", "settings"),
+    )
+
     def __init__(
         self,
         connection: TcpConnection[Event],
@@ -259,22 +265,38 @@ class RtmpSession:
         self._play_task = asyncio.create_task(self._run_play(name, latency))
 
     async def _run_play(self, name: str, latency: Latency | None = None) -> None:
-        """The outermost frame of playing; ends the connection with the stream. latency: that the
-        player asked for."""
+        """The outermost frame of what leads to playing. latency: that the player asked for."""
         try:
             playing = self._playing
             if playing is None:
                 playing = await self._begin_play(name, latency)
-            end = await playing.run()
-            if end is not End.STREAM:
-                raise PeerError(end.value)
-            self._server.end_play(STREAM_ID)
+            await self._connection.drain()
+            self._play_task = None
+            playing.start(self._on_play_end)
         except (CodecUnsupported, LimitExceeded, StreamNotFound) as error:
             self._refuse(Action.PLAY, STREAM_ID, error)
+            await self._connection.close()
         except (ApplianceError, OSError) as error:
-            self._context.faults.count("rtmp", "play failed", f"{name} {error}")
-            if self._connection.transport is not None:
-                cut_off(self._connection.transport)
+            await self._fail_play(name, str(error))
+
+    def _on_play_end(self, end: End) -> None:
+        self._play_task = asyncio.create_task(self._finish_play(end))
+
+    async def _finish_play(self, end: End) -> None:
+        """The stream is over, or the player has gone or is too slow: the connection ends."""
+        if self._playing is not None:
+            self._playing.stop()
+        if end is not End.STREAM:
+            name = self._session.stream if self._session is not None else ""
+            await self._fail_play(name, end.value)
+            return
+        self._server.end_play(STREAM_ID)
+        await self._connection.close()
+
+    async def _fail_play(self, name: str, why: str) -> None:
+        self._context.faults.count("rtmp", "play failed", f"{name} {why}")
+        if self._connection.transport is not None:
+            cut_off(self._connection.transport)
         await self._connection.close()
 
     async def _begin_play(self, name: str, latency: Latency | None) -> Playing:
@@ -292,10 +314,7 @@ class RtmpSession:
         """Raises: StreamNotFound if nobody publishes it within the time that players may wait."""
         try:
             async with asyncio.timeout(self.settings.wait_us / 1_000_000):
-                stream = await self._context.hub.wait_for(name)
-                with stream.demand.viewer():
-                    await stream.wait_tracks()
-                return stream
+                return await self._context.hub.wait_for(name)
         except TimeoutError:
             raise StreamNotFound(f"nobody publishes {name}") from None
 
@@ -328,6 +347,8 @@ class RtmpSession:
 
     async def _cancel_play(self) -> None:
         task, self._play_task = self._play_task, None
+        if self._playing is not None:
+            self._playing.stop()
         if task is None:
             return
         task.cancel()
@@ -365,6 +386,8 @@ class RtmpSession:
             return publishing.overdue(self.settings, now_us)
         if self._session is not None and talk_bytes > MAX_TALK_BYTES:
             return "a player that talks"
+        if self._playing is not None and self._playing.is_running:
+            return None
         if self._play_task is None:
             return "idle" if now_us > self._idle_until_us else None
         if self._play_task.done():

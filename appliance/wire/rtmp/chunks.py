@@ -50,6 +50,11 @@ class ChunkReader:
     max_open_bytes: of messages that are not complete.
     """
 
+    __slots__ = (
+        *("_input", "_lanes", "_open", "_open_bytes", "chunk_bytes", "max_open_bytes"),
+        *("received_bytes",),
+    )
+
     def __init__(self) -> None:
         self.chunk_bytes = DEFAULT_CHUNK_BYTES
         self.received_bytes = 0
@@ -226,6 +231,8 @@ class ChunkReader:
 
 class ChunkWriter:
     """Messages in, bytes out. A chunk stream per kind of message, as most peers do it."""
+
+    __slots__ = ("_sent", "chunk_bytes")
 
     def __init__(self) -> None:
         self.chunk_bytes = DEFAULT_CHUNK_BYTES

@@ -23,6 +23,8 @@ MAX_PINGS_PER_S = 10  # more are not answered: pings are for peers that wonder, 
 class Connection:
     """`receive` bytes → messages that are not about the connection itself; `send` → bytes."""
 
+    __slots__ = ("_ack_every_bytes", "_acked_bytes", "_output", "_pings", "_reader", "_writer")
+
     def __init__(self) -> None:
         self._reader = ChunkReader()
         self._writer = ChunkWriter()

@@ -77,6 +77,11 @@ class RtmpServer:
     Messages among the events are audio, video and data of streams that publish.
     """
 
+    __slots__ = (
+        *("_asked_connect", "_connected", "_connection", "_fmle_names", "_handshake", "_output"),
+        *("_streams", "_talk"),
+    )
+
     def __init__(self, noise: bytes) -> None:
         self._handshake: ServerHandshake | None = ServerHandshake(noise)
         self._connection = Connection()
