@@ -5,7 +5,7 @@ Theory of operation: `receive` returns at most one question at a time. Whoever u
 peer had sent behind it. What asks nothing is answered here: OPTIONS, keep-alives, PAUSE, TEARDOWN,
 and everything that is wrong.
 
-A connection has one session, which ends with it. Methods by state (RFC 2326 §A.2):
+A connection has one session of one stream, which ends with it. Methods by state (RFC 2326 §A.2):
 
     INIT       DESCRIBE, ANNOUNCE, SETUP → READY
     READY      SETUP, PLAY → PLAYING, RECORD → RECORDING if announced, TEARDOWN → INIT
@@ -197,12 +197,14 @@ class RtspServer:
         is told: interleaved, its channels are ones that no other track has."""
         question = self._take(SetupAsked)
         if transport.delivery is Delivery.TCP:
-            transport = replace(transport, channels=self._free_channels(question, transport))
+            transport = replace(transport, channels=self._free_channels(transport))
             self._reader.allow_frames = True
         if not self._session:
             self._sessions += 1
             seed = self._sessions.to_bytes(8, "big")
             self._session = hmac.digest(self._noise, seed, "sha256")[:SESSION_BYTES].hex()
+        if not self._tracks:
+            self._begin(question)
         self._tracks[question.control] = transport
         self._state = State.READY
         self._answer(200, [("Transport", str(transport))])
@@ -241,9 +243,16 @@ class RtspServer:
         """For RTP-Info."""
         return f"{self._base_url}/{control}" if control else self._base_url
 
-    def _begin(self, question: DescribeAsked | AnnounceAsked) -> None:
-        self._base = question.target
-        self._base_url = question.url.partition("?")[0].rstrip("/")
+    def _begin(self, question: Question) -> None:
+        """What this session is about from here on."""
+        control = question.target.control
+        self._base = replace(question.target, control="")
+        url = question.url.partition("?")[0].rstrip("/")
+        self._base_url = url.removesuffix(control).rstrip("/") if control else url
+
+    def _is_elsewhere(self, target: Target) -> bool:
+        """About another stream than this session, which credentials were checked for."""
+        return self._base is None or target.name != self._base.name
 
     def _take(self, kind: type[_Q] | tuple[type[_Q], ...]) -> _Q:
         question, self._question = self._question, None
@@ -251,14 +260,9 @@ class RtspServer:
             raise MisuseError("an answer to what was not asked")
         return question
 
-    def _free_channels(self, question: SetupAsked, transport: Transport) -> Pair:
+    def _free_channels(self, transport: Transport) -> Pair:
         """Those asked for, unless another track has one of them."""
-        taken = {
-            channel
-            for control, other in self._tracks.items()
-            if control != question.control
-            for channel in other.channels or ()
-        }
+        taken = {channel for other in self._tracks.values() for channel in other.channels or ()}
         if transport.channels is not None and taken.isdisjoint(transport.channels):
             return transport.channels
         return next((n, n + 1) for n in range(0, 256, 2) if taken.isdisjoint((n, n + 1)))
@@ -342,7 +346,7 @@ class RtspServer:
 
     def _describe(self, request: Request, target: Target) -> list[Event]:
         accepts = request.headers.get("accept").lower()
-        if self._is_announced:
+        if self._is_announced or (self._tracks and self._is_elsewhere(target)):
             return self._reject(455)
         if accepts and not any(word in accepts for word in ("application/sdp", "*/*", "n/*")):
             return self._reject(406)
@@ -357,7 +361,11 @@ class RtspServer:
         return self._put(AnnounceAsked(*_about(request, target), sdp=request.body))
 
     def _setup(self, request: Request, target: Target) -> list[Event]:
-        if self._state not in {State.INIT, State.READY}:
+        is_set_up = target.control in self._tracks  # RFC 2326 §10.4 lets us refuse to change it
+        is_begun = self._is_announced or bool(self._tracks)
+        if self._state not in {State.INIT, State.READY} or is_set_up:
+            return self._reject(455)
+        if is_begun and self._is_elsewhere(target):
             return self._reject(455)
         mode = Mode.RECORD if self._is_announced else Mode.PLAY
         try:
@@ -372,12 +380,13 @@ class RtspServer:
         )
         if not possible:
             return self._reject(461)
-        if target.control not in self._tracks and len(self._tracks) >= MAX_TRACKS:
+        if len(self._tracks) >= MAX_TRACKS:
             return self._reject(453)
         return self._put(SetupAsked(*_about(request, target), transports=possible))
 
     def _play(self, request: Request, target: Target) -> list[Event]:
-        if self._state not in {State.READY, State.PLAYING} or self._is_announced:
+        is_ready = self._state in {State.READY, State.PLAYING} and not self._is_announced
+        if not is_ready or self._is_elsewhere(target):
             return self._reject(455)
         asked_range = request.headers.get("range")[:MAX_RANGE_CHARS]
         is_resumed = self._has_played
@@ -386,7 +395,8 @@ class RtspServer:
         )
 
     def _record(self, request: Request, target: Target) -> list[Event]:
-        if self._state is not State.READY or not self._is_announced:
+        is_ready = self._state is State.READY and self._is_announced
+        if not is_ready or self._is_elsewhere(target):
             return self._reject(455)
         return self._put(RecordAsked(*_about(request, target)))
 
@@ -404,7 +414,7 @@ class RtspServer:
     def _tear_down(self, request: Request, target: Target) -> list[Event]:
         """Of one track too: nobody goes on with the others."""
         self._answer(200)
-        self._state, self._session = State.INIT, ""
+        self._state, self._session, self._base = State.INIT, "", None
         self._is_announced = self._has_played = False
         self._tracks.clear()
         return [TornDown()]
