@@ -34,10 +34,14 @@ def publish(url: str, kind: str) -> None:
     subprocess.run([str(word) for word in command], check=True, timeout=60)
 
 
-def publish_by_new_libav(url: str, kind: str) -> None:
-    """In real time; writes HEVC and Opus as enhanced RTMP does."""
+def publish_by_new_libav(url: str, kind: str, begin_s: float = 0.0) -> None:
+    """In real time; writes HEVC and Opus as enhanced RTMP does. begin_s: of its stamps."""
     began_s = time.monotonic()
-    with av.open(make_clip(kind)) as demuxer, av.open(url, "w", format="flv") as muxer:
+    options = {"output_ts_offset": str(begin_s)}
+    with (
+        av.open(make_clip(kind)) as demuxer,
+        av.open(url, "w", format="flv", options=options) as muxer,
+    ):
         streams = {s.index: muxer.add_stream_from_template(s) for s in demuxer.streams}
         for packet in demuxer.demux():
             if packet.dts is not None:
@@ -47,17 +51,25 @@ def publish_by_new_libav(url: str, kind: str) -> None:
                 muxer.mux(packet)
 
 
-@pytest.mark.parametrize("kind", ["h265-b+aac", "h264-b+opus", "h265-b+opus"])
+@pytest.mark.parametrize(
+    ("kind", "begin_s"),
+    [
+        ("h265-b+aac", 0.0),
+        ("h264-b+opus", 0.0),
+        ("h265-b+opus", 0xFF_FFFF / 1000 - 2),
+    ],
+)
 def test_clip_of_newer_codecs_comes_out_as_it_went_in(
-    device: ApplianceProcess, tmp_path: Path, kind: str
+    device: ApplianceProcess, tmp_path: Path, kind: str, begin_s: float
 ) -> None:
-    """hvc1 and Opus, which enhanced RTMP has; the newer libav writes and reads them."""
+    """hvc1 and Opus, which enhanced RTMP has; the newer libav writes and reads them, also where
+    its stamps become longer than 24 bits."""
     name = kind.replace("+", "-")
     url = f"rtmp://127.0.0.1:{device.rtmp_port}/live/{name}"
     file = tmp_path / "dump.flv"
     with running("rtmpdump", "-q", "-v", "-r", url, "-o", file):
         wait_until(lambda: sessions_of(device) >= 1, "the player is there")
-        publish_by_new_libav(url, kind)
+        publish_by_new_libav(url, kind, begin_s)
         device.wait_line(f"live/{re.escape(name)} ended")
         expected = packet_times(make_clip(kind))
         total = sum(map(len, expected.values()))
