@@ -9,6 +9,7 @@ from aiohttp import hdrs
 
 from appliance import __version__
 from appliance.containers.flv_demuxer import FlvDemuxer
+from appliance.net.horizon import Horizon
 from appliance.net.tls import ClientTls
 from appliance.services.pull.faults import ENDED, REFUSED, UNREACHABLE, PullFault
 from appliance.services.pull.intake import Intake
@@ -25,7 +26,13 @@ async def fetch_flv(address: HttpAddress, tls: ClientTls, intake: Intake, limit_
     Raises: PullFault, PeerError, LimitExceeded, OSError, TimeoutError.
     """
     # A connection of its own, and the name looked up anew, each time: origins move.
-    connector = aiohttp.TCPConnector(ssl=tls.context(), use_dns_cache=False, force_close=True)
+    horizon = Horizon()
+    connector = aiohttp.TCPConnector(
+        ssl=tls.context(),
+        use_dns_cache=False,
+        force_close=True,
+        socket_factory=horizon.make_socket,
+    )
     timeout = aiohttp.ClientTimeout(total=None, connect=limit_s)
     try:
         async with aiohttp.ClientSession(
@@ -37,6 +44,7 @@ async def fetch_flv(address: HttpAddress, tls: ClientTls, intake: Intake, limit_
         ) as session:
             for _ in range(1 + MAX_REDIRECTS):
                 address = await _get(session, address, intake)
+                horizon.move_on()
     except aiohttp.ClientSSLError as error:
         raise PullFault(UNREACHABLE, f"TLS: {error}") from None
     except aiohttp.ClientPayloadError:

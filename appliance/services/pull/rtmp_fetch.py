@@ -7,6 +7,7 @@ import os
 from appliance import __version__
 from appliance.containers.flv_tag_reader import FlvTagReader
 from appliance.hub.clock import SYSTEM_CLOCK
+from appliance.net.horizon import Horizon
 from appliance.net.tcp import TcpConnection, TcpLimits, connect_tcp
 from appliance.net.tls import ClientTls
 from appliance.services.pull.faults import ENDED, REFUSED, PullFault
@@ -49,21 +50,27 @@ async def fetch_rtmp(address: RtmpAddress, tls: ClientTls, intake: Intake, limit
 
     Raises: PullFault, PeerError, LimitExceeded, OSError, TimeoutError.
     """
+    horizon = Horizon()
     for _ in range(1 + MAX_REDIRECTS):
-        refused = await _play(address, tls, intake, limit_s)
+        refused = await _play(address, tls, intake, limit_s, horizon)
         if not refused.redirect:
             raise PullFault(REFUSED, f"{refused.code} {refused.text}".strip())
+        horizon.move_on()
         address = redirected(address, refused.redirect)
     raise PullFault(REFUSED, f"redirected more than {MAX_REDIRECTS} times")
 
 
-async def _play(address: RtmpAddress, tls: ClientTls, intake: Intake, limit_s: float) -> Refused:
+async def _play(
+    address: RtmpAddress, tls: ClientTls, intake: Intake, limit_s: float, horizon: Horizon
+) -> Refused:
     """Returns if the server refuses."""
     core = PlayCore(address)
     limits = TcpLimits(deadline_s=limit_s, idle_s=None, unhandled_bytes=UNHANDLED_BYTES)
     context = tls.context() if address.is_tls else None
     connection = await connect_tcp(address.host, address.port, core, limits, tls=context)
     try:
+        if connection.transport is not None:
+            horizon.admit(connection.transport.get_extra_info("peername")[0])
         return await _receive(connection, intake)
     finally:
         core.rtmp.stop()

@@ -18,6 +18,8 @@ from scripted_origin import (
     rtmp_origin,
 )
 
+from appliance.net import horizon
+from appliance.net.horizon import Distance
 from appliance.net.http_settings import TlsSettings
 from appliance.services.pull import Settings
 from appliance.services.pull.service import PullService
@@ -161,6 +163,28 @@ async def test_pull_redirected_to_what_is_not_rtmp_is_refused(target: str) -> No
         place(pulled(origin.url()), serves=False, pulls=QUICK) as edge,
     ):
         await until_error(edge, "redirected to what is no RTMP address")
+
+
+@pytest.mark.parametrize("form", ["rtmp", "http"])
+async def test_pull_sent_by_the_world_to_this_device_does_not_go_there(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's server must not have us show our own cameras, or ask the network beside us."""
+    asked: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            asked.append(data[:4])
+
+    distances = {"127.0.0.1": Distance.WORLD, "127.0.0.2": Distance.DEVICE}
+    monkeypatch.setattr(horizon, "distance", distances.__getitem__)
+    async with listening(listen, "127.0.0.2") as port, rtmp_origin() as one, http_origin() as two:
+        origin = one if form == "rtmp" else two
+        one.redirect = f"rtmp://127.0.0.2:{port}/live"
+        two.answer = answer("302 Found", f"Location: http://127.0.0.2:{port}/live/cam.flv")
+        async with place(pulled(origin.url()), serves=False, pulls=QUICK) as edge:
+            await until_error(edge, "redirected to an address nearer to us")
+    assert b"GET " not in asked
 
 
 async def test_pull_by_http_gives_its_password_to_its_own_server_only() -> None:
