@@ -30,7 +30,7 @@ HASTY = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApplianceProcess]:
     """Believes X-Forwarded-For, so that one may come from anywhere."""
     folder = tmp_path_factory.mktemp("hostile")
@@ -41,7 +41,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApplianceProces
         assert "Traceback" not in process.log
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def owner_key(device: ApplianceProcess) -> str:
     match = re.search(r"^ +([\w-]{22})$", device.log, re.MULTILINE)
     assert match is not None

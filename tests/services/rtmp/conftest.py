@@ -19,7 +19,7 @@ takeover = true
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApplianceProcess]:
     folder = tmp_path_factory.mktemp("rtmp")
     with appliance_process(folder, config=CONFIG) as process:
