@@ -7,7 +7,6 @@ ffmpeg, writing HLS to a tmpfs and serving 20 such viewers. Server and worker ar
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import subprocess
 import tempfile
@@ -17,7 +16,16 @@ import urllib.parse
 from http.client import HTTPConnection
 from pathlib import Path
 
-from measure import LOAD_CORE, children, cpu_s, memory, porthole, process, wait_for
+from measure import (
+    LOAD_CORE,
+    children,
+    cpu_s,
+    memory,
+    memory_files_mb,
+    porthole,
+    process,
+    wait_for,
+)
 
 VIEWERS = 20
 
@@ -111,16 +119,6 @@ def ours(clip: Path, seconds: float) -> dict[str, float]:
             f" {memory_files_mb(pid):.1f} MB in memory files, {segments} segments fetched"
         )
     return {"idle": idle, "busy": watched, "rss": busy.rss_mb}
-
-
-def memory_files_mb(pid: int) -> float:
-    """The segments: memory that no process has mapped, so that no RSS shows it."""
-    total = 0
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            if descriptor.readlink().name.startswith("memfd:"):
-                total += descriptor.stat().st_blocks * 512
-    return total / 2**20
 
 
 def encoding(seconds: float) -> None:

@@ -36,6 +36,22 @@ def memory(pid: int) -> Memory:
     return Memory(int(fields["Rss"]) / 1024, int(fields["Anonymous"]) / 1024)
 
 
+def memory_files_mb(pid: int) -> float:
+    """Memory that no process has mapped, so that no RSS shows it."""
+    total = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if descriptor.readlink().name.startswith("memfd:"):
+                total += descriptor.stat().st_blocks * 512
+    return total / 2**20
+
+
+def socket_memory_mb() -> float:
+    """What the kernel holds for all TCP sockets of this machine; /proc/net/sockstat."""
+    found = re.search(r"^TCP:.* mem (\d+)", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+    return int(found[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if found else 0.0
+
+
 def cpu_s(pid: int) -> float:
     """CPU seconds that a process has used, its threads included, its children not."""
     schedstat = 0

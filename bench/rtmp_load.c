@@ -1,12 +1,16 @@
 /* The players of bench/rtmp.py: connect, ask, read and throw away.
  *
- *     rtmp_load MODE PORT PLAYERS SECONDS SETTLE PATH     MODE: rtmp | http | slow
+ *     rtmp_load MODE PORT PATH PLAYERS SLOW SLOW_BYTES_PER_S JOINS_PER_S SETTLE SECONDS
  *
- * Looks for "PORTHOLE-BENCH-T" and 8 bytes of CLOCK_MONOTONIC in microseconds in what the first
- * WATCHED players read, and keeps how old the stamp was. After SETTLE seconds it prints "begin",
- * SECONDS later "BYTES ALIVE MEDIAN_US P99_US FIRST_MEDIAN_US": bytes read meanwhile, players still
- * connected, delays, and the median time from asking to the first stamp. "slow" players of RTMP
- * read a quarter of the rate given in PATH's ?rate= (bytes/s). */
+ * MODE: rtmp | http. PLAYERS read what comes; SLOW more read no faster than SLOW_BYTES_PER_S and
+ * are spread among them. All join one after the other, JOINS_PER_S of them a second. SETTLE seconds
+ * after the last has joined it prints "begin", SECONDS later one line of JSON, and it stays
+ * connected until its standard input ends.
+ *
+ * Every picture holds "PORTHOLE-BENCH-T" and 8 bytes of CLOCK_MONOTONIC in microseconds. Players
+ * look for it until they have found one: that is their first picture. WATCHED of them, spread over
+ * the order of joining, go on looking: how old the stamp was is the delay, and how long none came
+ * the gap. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,24 +25,27 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_PLAYERS 4096
+#define MAX_PLAYERS 8192
 #define WATCHED 20
+#define SLOW_TURN_US 20000
 #define MAX_DELAYS (1 << 20)
 #define HANDSHAKE 1536
 #define MARK "PORTHOLE-BENCH-T"
 
 struct player {
-    int fd, step;
+    int fd, step, is_slow, is_watched;
     size_t got;
-    int64_t asked_us, first_us;
+    int64_t asked_us, first_us, newest_us, taken_bytes;
     char tail[32];
     int tail_bytes;
 };
 
 static struct player players[MAX_PLAYERS];
 static int64_t delays[MAX_DELAYS], firsts[MAX_PLAYERS];
-static int delay_count, first_count;
-static const char *path, *mode;
+static int delay_count, first_count, poll_fd, is_http, measuring;
+static int64_t longest_gap_us, bytes, slow_bytes;
+static const char *path;
+static char buffer[1 << 20];
 
 static int64_t now_us(void) {
     struct timespec t;
@@ -116,20 +123,26 @@ static void say_play(int fd) {
     command(fd, b, n, 1);
 }
 
-static void look(struct player *player, const char *data, size_t size, int measuring) {
+static void gap(struct player *player, int64_t now) {
+    int64_t since = now - player->newest_us;
+    if (measuring && player->newest_us && since > longest_gap_us) longest_gap_us = since;
+}
+
+static void look(struct player *player, const char *data, size_t size) {
     static char joined[(1 << 20) + 64];
     memcpy(joined, player->tail, player->tail_bytes);
     memcpy(joined + player->tail_bytes, data, size);
     size_t all = player->tail_bytes + size, from = 0;
     char *found;
     while ((found = memmem(joined + from, all - from, MARK, 16)) && found + 24 <= joined + all) {
-        uint64_t stamp = 0;
+        int64_t stamp = 0, now = now_us();
         for (int i = 0; i < 8; i++) stamp = stamp << 8 | (uint8_t)found[16 + i];
-        if (!player->first_us) {
-            player->first_us = now_us();
-            firsts[first_count++] = player->first_us - player->asked_us;
-        }
-        if (measuring && delay_count < MAX_DELAYS) delays[delay_count++] = now_us() - (int64_t)stamp;
+        if (!player->first_us) firsts[first_count++] = now - player->asked_us;
+        else gap(player, now);
+        if (!player->first_us) player->first_us = now;
+        player->newest_us = now;
+        if (measuring && player->is_watched && delay_count < MAX_DELAYS)
+            delays[delay_count++] = now - stamp;
         from = found + 24 - joined;
     }
     size_t keep = all - from < 23 ? all - from : 23;
@@ -140,6 +153,10 @@ static void look(struct player *player, const char *data, size_t size, int measu
 static int order(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return x < y ? -1 : x > y;
+}
+
+static long long at(const int64_t *sorted, int count, double share) {
+    return count ? sorted[(int)(share * count)] : -1;
 }
 
 /* RTMP's steps follow what has come: the handshake, the answer to connect, that to createStream. */
@@ -159,67 +176,118 @@ static void go_on(struct player *player) {
     }
 }
 
-int main(int argc, char **argv) {
-    if (argc < 7) return 2;
-    mode = argv[1];
-    int port = atoi(argv[2]), count = atoi(argv[3]), is_http = !strcmp(mode, "http");
-    int is_slow = !strcmp(mode, "slow");
-    double seconds = atof(argv[4]), settle = atof(argv[5]);
-    path = argv[6];
-    static char buffer[1 << 20];
+static void listen_to(struct player *player, int operation) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = player};
+    epoll_ctl(poll_fd, operation, player->fd, &event);
+}
+
+static void join(struct player *player, int port) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int poll = epoll_create1(0);
-    for (int i = 0; i < count && i < MAX_PLAYERS; i++) {
-        int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-        if (is_slow) { int small = 8192; setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small); }
-        if (connect(fd, (void *)&to, sizeof to)) { perror("connect"); return 1; }
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        players[i] = (struct player){.fd = fd, .asked_us = now_us()};
-        if (is_http) {
-            int size = snprintf(buffer, 512, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", path);
-            put(fd, buffer, size);
-            players[i].step = 3;
-        } else {
-            char hello[1 + HANDSHAKE] = {3};
-            put(fd, hello, sizeof hello);
-        }
-        fcntl(fd, F_SETFL, O_NONBLOCK);
-        struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
-        epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event);
-        if (i % 20 == 19) usleep(20000);
+    int one = 1, small = 8192, fd = player->fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (player->is_slow) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    if (connect(fd, (void *)&to, sizeof to)) { perror("connect"); exit(1); }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (is_http) {
+        player->asked_us = now_us();
+        put(fd, buffer, snprintf(buffer, 512, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", path));
+        player->step = 3;
+    } else {
+        char hello[1 + HANDSHAKE] = {3};
+        put(fd, hello, sizeof hello);
     }
-    int64_t start = now_us(), begin = start + settle * 1e6, end = begin + seconds * 1e6;
-    int64_t bytes = 0;
-    int alive = count, measuring = 0;
-    while (now_us() < end) {
-        struct epoll_event events[512];
-        int ready = epoll_wait(poll, events, 512, 50);
-        if (!measuring && now_us() >= begin) { measuring = 1; puts("begin"); fflush(stdout); }
-        for (int e = 0; e < ready; e++) {
-            struct player *player = &players[events[e].data.u32];
-            int watched = player - players < WATCHED && !is_slow;
-            size_t room = is_slow && player->step == 3 ? 2048 : sizeof buffer;
-            ssize_t got = recv(player->fd, buffer, room, watched || player->step < 3 ? 0 : MSG_TRUNC);
-            if (got < 0 && errno == EAGAIN) continue;
-            if (got <= 0) {
-                epoll_ctl(poll, EPOLL_CTL_DEL, player->fd, NULL);
-                close(player->fd);
-                alive--;
-                continue;
-            }
-            player->got += got;
-            if (player->step < 3) { go_on(player); continue; }
-            if (measuring) bytes += got;
-            if (watched) look(player, buffer, got, measuring);
-        }
-        if (is_slow) usleep(40000);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (!player->is_slow || player->step < 3) listen_to(player, EPOLL_CTL_ADD);
+}
+
+static void leave(struct player *player) {
+    if (player->fd >= 0) close(player->fd);
+    player->fd = -1;
+}
+
+static void take(struct player *player, size_t room) {
+    int looks = player->is_watched || (!player->first_us && !player->is_slow);
+    int keeps = looks || player->step < 3;
+    ssize_t got = recv(player->fd, buffer, room, keeps ? 0 : MSG_TRUNC);
+    if (got < 0 && errno == EAGAIN) return;
+    if (got <= 0) { leave(player); return; }
+    player->got += got;
+    if (player->step < 3) {
+        go_on(player);
+        if (player->step == 3 && player->is_slow) listen_to(player, EPOLL_CTL_DEL);
+        return;
+    }
+    player->taken_bytes += got;
+    if (measuring) *(player->is_slow ? &slow_bytes : &bytes) += got;
+    if (looks) look(player, buffer, got);
+}
+
+/* Who reads slowly takes what its rate has allowed since it asked, and no more. */
+static void take_slowly(struct player *player, double bytes_per_s, int64_t now) {
+    if (player->fd < 0 || player->step < 3) return;
+    int64_t allowed = bytes_per_s * (now - player->asked_us) / 1e6 - player->taken_bytes;
+    int64_t room = sizeof buffer;
+    if (allowed > 0) take(player, allowed < room ? allowed : room);
+}
+
+/* Whether the one at `index` is among `of` that are spread evenly over `all`. */
+static int is_turn(int index, int of, int all) {
+    return (int64_t)(index + 1) * of / all != (int64_t)index * of / all;
+}
+
+static void choose(int count, int slow) {
+    int fast = 0;
+    for (int i = 0; i < count + slow; i++) {
+        players[i].fd = -1;
+        players[i].is_slow = is_turn(i, slow, count + slow);
+        if (!players[i].is_slow)
+            players[i].is_watched = is_turn(fast++, count < WATCHED ? count : WATCHED, count);
+    }
+}
+
+static void report(int all) {
+    int alive = 0, slow_alive = 0;
+    for (int i = 0; i < all; i++) {
+        if (players[i].is_watched) gap(&players[i], now_us());
+        if (players[i].fd >= 0) players[i].is_slow ? slow_alive++ : alive++;
     }
     qsort(delays, delay_count, sizeof *delays, order);
     qsort(firsts, first_count, sizeof *firsts, order);
-    printf("%lld %d %lld %lld %lld\n", (long long)bytes, alive,
-           (long long)(delay_count ? delays[delay_count / 2] : -1),
-           (long long)(delay_count ? delays[(int)(delay_count * 0.99)] : -1),
-           (long long)(first_count ? firsts[first_count / 2] : -1));
+    printf("{\"bytes\": %lld, \"alive\": %d, \"slow_bytes\": %lld, \"slow_alive\": %d,"
+           " \"delay_us\": %lld, \"delay_p99_us\": %lld, \"first_us\": %lld,"
+           " \"first_p99_us\": %lld, \"gap_us\": %lld}\n",
+           (long long)bytes, alive, (long long)slow_bytes, slow_alive,
+           at(delays, delay_count, 0.5), at(delays, delay_count, 0.99),
+           at(firsts, first_count, 0.5), at(firsts, first_count, 0.99), (long long)longest_gap_us);
+    fflush(stdout);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 10) return 2;
+    is_http = !strcmp(argv[1], "http");
+    path = argv[3];
+    int port = atoi(argv[2]), count = atoi(argv[4]), slow = atoi(argv[5]), all = count + slow;
+    double slow_rate = atof(argv[6]), joins_per_s = atof(argv[7]);
+    if (all > MAX_PLAYERS) return 2;
+    choose(count, slow);
+    poll_fd = epoll_create1(0);
+    int64_t start = now_us(), begin = start + (all / joins_per_s + atof(argv[8])) * 1e6;
+    int64_t end = begin + atof(argv[9]) * 1e6, turn = start, now;
+    int joined = 0;
+    while ((now = now_us()) < end) {
+        for (; joined < all && now >= start + joined * 1e6 / joins_per_s; joined++)
+            join(&players[joined], port);
+        if (slow && now >= turn) {
+            for (int i = 0; i < joined; i++)
+                if (players[i].is_slow) take_slowly(&players[i], slow_rate, now);
+            turn = now + SLOW_TURN_US;
+        }
+        if (!measuring && now >= begin) { measuring = 1; puts("begin"); fflush(stdout); }
+        struct epoll_event events[512];
+        int ready = epoll_wait(poll_fd, events, 512, joined < all || slow ? 1 : 20);
+        for (int e = 0; e < ready; e++) take(events[e].data.ptr, sizeof buffer);
+    }
+    report(all);
+    while (getchar() != EOF) {}
     return 0;
 }
