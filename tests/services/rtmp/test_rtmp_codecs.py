@@ -13,7 +13,13 @@ from urllib.request import Request, urlopen
 import av
 import pytest
 from appliance_process import ApplianceProcess
-from framehash import clip_hashes, frame_hashes, make_clip
+from framehash import clip_hashes, clip_units, frame_hashes, make_clip
+from recording import sessions_of, wait_until
+from rtmp_peer import KINDS, RtmpPeer, Tag
+
+from appliance.containers.flv_tag_writer import sequence_header_body, tag_body
+from appliance.media.track import Codec
+from appliance.media.unit import AccessUnit
 
 DEADLINE_S = 40.0
 
@@ -98,3 +104,51 @@ def streams(device: ApplianceProcess) -> list[dict[str, Any]]:
     fields = {"Authorization": f"Bearer {device.owner_key}"}
     with urlopen(Request(device.url + "api/v1/streams/?count=100", headers=fields)) as reply:
         return list(json.load(reply)["streams"])
+
+
+def legacy_tags(kind: str) -> list[Tag]:
+    """The clip as encoders write it that know no Enhanced RTMP: HEVC under codec id 12."""
+    tracks, units = clip_units(kind)
+    tags: list[Tag] = []
+    for track in tracks:
+        body = sequence_header_body(track.config) or b""
+        if track.codec is Codec.H265:
+            body = b"\x1c\0\0\0\0" + body[5:]  # the hvcC behind the FourCC
+        tags.append((KINDS[track.kind], 0, body))
+    for unit in units:
+        stamp_ms = (unit.dts_us - units[0].dts_us + 500) // 1000
+        body = legacy_picture(unit) if unit.track.codec is Codec.H265 else tag_body(unit)
+        tags.append((KINDS[unit.track.kind], stamp_ms, body))
+    return tags
+
+
+def legacy_picture(unit: AccessUnit) -> bytes:
+    composition_ms = (unit.pts_us - unit.dts_us + 500) // 1000
+    head = (b"\x1c\x01" if unit.key else b"\x2c\x01") + composition_ms.to_bytes(3, "big")
+    nals = (len(part).to_bytes(4, "big") + bytes(part) for part in unit.parts)
+    return head + b"".join(nals)
+
+
+def test_hevc_under_codec_id_12_comes_out_as_it_went_in(device: ApplianceProcess) -> None:
+    kind, name = "h265-b+aac", "legacy-hevc"
+    url = f"rtmp://127.0.0.1:{device.rtmp_port}/live/{name}"
+    tags = legacy_tags(kind)
+    begin = [tag for tag in tags if tag[1] < 500]
+    with RtmpPeer(device.rtmp_port) as peer, ThreadPoolExecutor() as pool:
+        assert peer.publish(name) == "NetStream.Publish.Start"
+        peer.send_tags(begin)
+        before = sessions_of(device)
+        playing = pool.submit(packets, url, 60)
+        wait_until(lambda: sessions_of(device) > before, "nobody plays")
+        peer.send_tags(tags[len(begin) :])
+        multivariant, hls = fetch_hls(device, name)
+        (stream,) = [row for row in streams(device) if row["name"] == name]
+        played = playing.result(DEADLINE_S)
+    assert "hvc1." in multivariant
+    assert (stream["video"]["codec"], stream["audio"]["codec"]) == ("HEVC", "AAC")
+    for which, hashes in frame_hashes(hls).items():
+        assert len(hashes) >= 15 and hashes == clip_hashes(kind)[which][: len(hashes)]
+    expected = packets(str(make_clip(kind, "flv")), 90)
+    assert played.keys() == expected.keys() == {"hevc", "aac"}
+    for codec, data in played.items():
+        assert data == expected[codec][: len(data)], codec
