@@ -15,6 +15,7 @@ from appliance.errors import CodecUnsupported, ConfigError, PeerError
 from appliance.hub.stats import Faults
 from appliance.hub.stream import Stream
 from appliance.net.address import is_loopback
+from appliance.net.horizon import Horizon
 from appliance.net.supervisor import Backoff
 from appliance.net.tcp import TcpConnection
 from appliance.net.tls import client_context
@@ -168,7 +169,7 @@ class Push:
 
     async def _publish(self) -> None:
         """Raises: what Publication.run does."""
-        destination = self.destination
+        destination, horizon = self.destination, Horizon()
         for _ in range(MAX_REDIRECTS + 1):
             tls = await self._tls() if destination.address.is_tls else None
             publication = Publication(
@@ -179,11 +180,12 @@ class Push:
                 SHORT_LIMITS if len(self.destinations) > 1 else LIMITS,
             )
             try:
-                await publication.run(destination, tls, self._check_for(destination))
+                await publication.run(destination, tls, self._check_for(destination, horizon))
             except Refusal as refusal:
                 if not refusal.redirect:
                     raise
                 destination = destination.redirected(refusal.redirect)
+                horizon.move_on()
             else:
                 return
         raise PeerError(f"redirected more than {MAX_REDIRECTS} times")
@@ -193,9 +195,13 @@ class Push:
         options = self._rule.tls
         return await asyncio.to_thread(client_context, options.ca, insecure=options.insecure)
 
-    def _check_for(self, destination: Destination) -> Callable[[TcpConnection[Event]], None]:
+    def _check_for(
+        self, destination: Destination, horizon: Horizon
+    ) -> Callable[[TcpConnection[Event]], None]:
         def check(connection: TcpConnection[Event]) -> None:
-            """Raises: PeerError for a loop."""
+            """Raises: PeerError for a loop, or where no redirect may lead."""
+            if connection.transport is not None:
+                horizon.admit(connection.transport.get_extra_info("peername")[0])
             port = _own_port(connection)
             if port is not None and self._is_ours(port, destination.stream_name):
                 raise PeerError("this is the device itself; the stream would go round in a loop")

@@ -171,6 +171,7 @@ class Origin:
     stops: int = 0
     connections: int = 0
     port: int = 0
+    host: str = "127.0.0.1"
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def url(self, path: str = f"live/{KEY}", scheme: str = "rtmp") -> str:
@@ -237,7 +238,7 @@ async def origin(**switches: Any) -> AsyncIterator[Origin]:
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.ensure_future(made.serve(reader, writer)))
 
-    server = await asyncio.start_server(accept, "127.0.0.1", made.port)
+    server = await asyncio.start_server(accept, made.host, made.port)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made

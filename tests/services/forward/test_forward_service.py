@@ -17,6 +17,8 @@ from nginx_destination import free_port
 from appliance.hub.subscription import Start
 from appliance.media.amf0 import decode
 from appliance.media.unit import AccessUnit
+from appliance.net import horizon
+from appliance.net.horizon import Distance
 from appliance.services.forward import publication
 from appliance.services.forward.settings import Rule, TlsOptions
 from appliance.wire.rtmp.message import Message, MessageType
@@ -150,6 +152,22 @@ async def test_redirect_to_what_is_no_rtmp_is_refused(redirect: str, words: str)
         filming(Camera(site.hub)),
     ):
         await site.until_error(words)
+
+
+async def test_redirect_of_the_world_to_this_device_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    distances = {"127.0.0.1": Distance.WORLD, "127.0.0.2": Distance.DEVICE}
+    monkeypatch.setattr(horizon, "distance", distances.__getitem__)
+    async with origin(host="127.0.0.2") as near:
+        redirect = near.url("other").replace("127.0.0.1", "127.0.0.2")
+        async with (
+            origin(redirect=redirect) as there,
+            forward_site(rule(there.url())) as site,
+            filming(Camera(site.hub)),
+        ):
+            await site.until_error("nearer to us than who redirects")
+            assert near.connections and not near.connects
 
 
 async def test_redirects_in_a_circle_end() -> None:
