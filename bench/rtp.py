@@ -21,15 +21,18 @@ from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
 from appliance.wire.rtp.formats.contract import Payload
 from appliance.wire.rtp.formats.h264 import H264Depacketizer, H264Packetizer
+from appliance.wire.rtp.incoming import IncomingTrack
 from appliance.wire.rtp.packet import RtpPacket, parse
 from appliance.wire.rtp.reception import Reception
-from appliance.wire.rtp.reorder import Lost, Reorder
+from appliance.wire.rtp.reorder import Reorder
 from appliance.wire.rtp.sender import RtpSender
+from appliance.wire.rtp.session_clock import SessionClock
 
 FRAME_BYTES = 4_000_000 // 8 // 30
 KEY_BYTES = 6 * FRAME_BYTES
 KEY_UNITS = 60
 PAYLOAD_BYTES = 1400
+BATCH_PACKETS = 16  # as a socket gives them
 SPS = bytes.fromhex("6764001facd9405005bb011000000300100000030320f1831960")
 PPS = bytes.fromhex("68ebe3cb22c0")
 
@@ -70,17 +73,14 @@ def depacketise(packets: list[RtpPacket]) -> int:
 
 
 def receive(datagrams: list[bytes]) -> int:
-    """All that a camera's packet goes through, but for the statistics."""
-    reorder, depacketizer, unroll = Reorder(0), H264Depacketizer(), Unroller(32).unroll
+    """All that a camera's packet goes through, up to its access unit."""
+    clock = SessionClock().track(90_000)
+    incoming = IncomingTrack(1, H264Depacketizer(), clock, 96, patience_us=0)
     units = 0
-    for start in range(0, len(datagrams), 16):
-        for datagram in datagrams[start : start + 16]:
-            reorder.push(parse(datagram), 0)
-        for packet in reorder.take(0):
-            if isinstance(packet, Lost):
-                depacketizer.lost()
-            else:
-                units += len(depacketizer.push(packet, unroll(packet.timestamp)))
+    for start in range(0, len(datagrams), BATCH_PACKETS):
+        for datagram in datagrams[start : start + BATCH_PACKETS]:
+            incoming.receive(datagram, 0)
+        units += len(incoming.take(0))
     return units
 
 
@@ -102,7 +102,7 @@ def main() -> None:
         "order": lambda: order(packets),
         "count": lambda: count(packets),
         "depacketise": lambda: depacketise(packets),
-        "parse, order, depacketise": lambda: receive(datagrams),
+        "all on the way in": lambda: receive(datagrams),
         "packetise": lambda: packetise(units),
         "interleave": lambda: [sender.interleaved(part, stamp, 0) for part, stamp in stamped],
         "datagrams": lambda: [sender.datagrams(part, stamp) for part, stamp in stamped],

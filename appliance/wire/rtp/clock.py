@@ -65,17 +65,17 @@ class SenderClock:
         if abs(self._clock.us(stamp) - self._clock.us(newest)) > MAX_DISTANCE_US:
             return False
         offset_us = ntp_to_unix_us(report.ntp) - self._clock.us(stamp)
-        known_us, rival_us = self._offset_us, self._rival_us
-        if known_us is None or abs(offset_us - known_us) <= MAX_DRIFT_US:
-            self._offset_us, self._rival_us, self._doubts = offset_us, None, 0
-            return True
-        if rival_us is not None and abs(offset_us - rival_us) <= MAX_DRIFT_US:
+        believed_us = self._rival_us if self._offset_us is None else self._offset_us
+        if believed_us is None or any(
+            us is not None and abs(offset_us - us) <= MAX_DRIFT_US
+            for us in (believed_us, self._rival_us)
+        ):
             self._offset_us, self._rival_us, self._doubts = offset_us, None, 0
             return True
         self._rival_us = offset_us
         self._doubts += 1
         if self._doubts >= MAX_DOUBTS:
-            self._offset_us = None
+            self._offset_us = None  # until two agree
         return False
 
     @property

@@ -13,7 +13,7 @@ _HALF = 0x8000
 class Reception:
     """Statistics of the packets of one track, as they arrive.
 
-    packets: received so far of this source.
+    packets: received so far of this source. ssrc: which one that is; None before any packet.
     """
 
     __slots__ = (
@@ -25,14 +25,14 @@ class Reception:
         "_prior_received",
         "_report_ntp",
         "_report_us",
-        "_ssrc",
         "_transit_ticks",
         "packets",
+        "ssrc",
     )
 
     def __init__(self, clock_rate_hz: int) -> None:
         self._clock_rate_hz = clock_rate_hz
-        self._ssrc: int | None = None
+        self.ssrc: int | None = None
         self._report_ntp = self._report_us = 0
         self._base = self._highest = 0  # extended: cycles in the high bits
         self.packets = self._prior_expected = self._prior_received = 0
@@ -51,8 +51,8 @@ class Reception:
         """One packet, in the order of arrival."""
         arrival_ticks = now_us * self._clock_rate_hz // US_PER_S
         step = (packet.sequence - self._highest) & SEQUENCE_MASK
-        if packet.ssrc != self._ssrc or MAX_JUMP_PACKETS < step < 0x10000 - MAX_JUMP_PACKETS:
-            self._ssrc = packet.ssrc
+        if packet.ssrc != self.ssrc or MAX_JUMP_PACKETS < step < 0x10000 - MAX_JUMP_PACKETS:
+            self.ssrc = packet.ssrc
             self._begin(packet.sequence)
             self._transit_ticks = (arrival_ticks - packet.timestamp) & 0xFFFFFFFF
         elif step < _HALF:
@@ -71,7 +71,7 @@ class Reception:
 
     def block(self, now_us: int) -> ReportBlock | None:
         """What a report says now; the lost fraction is since the last call. None before any."""
-        if self._ssrc is None:
+        if self.ssrc is None:
             return None
         expected = self._expected()
         interval = expected - self._prior_expected
@@ -79,7 +79,7 @@ class Reception:
         self._prior_expected, self._prior_received = expected, self.packets
         since = (now_us - self._report_us) * 65_536 // US_PER_S if self._report_ntp else 0
         return ReportBlock(
-            self._ssrc,
+            self.ssrc,
             min(255, (lost << 8) // interval) if interval > 0 and lost > 0 else 0,
             expected - self.packets,
             self._highest & 0xFFFFFFFF,
@@ -94,4 +94,4 @@ class Reception:
         self._jitter_16ths = self._transit_ticks = 0
 
     def _expected(self) -> int:
-        return self._highest - self._base + 1 if self._ssrc is not None else 0
+        return self._highest - self._base + 1 if self.ssrc is not None else 0

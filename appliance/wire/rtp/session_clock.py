@@ -19,29 +19,45 @@ MAX_SHIFT_US = 5_000_000  # more is a camera whose tracks have clocks of their o
 class TrackClock:
     """One track's place on the session's axis. Made by `SessionClock.track`."""
 
-    __slots__ = ("_offset_us", "_session", "sender", "shifts", "stamps")
+    __slots__ = ("_early", "_offset_us", "_session", "sender", "shifts", "stamps")
 
     def __init__(self, session: SessionClock, rate_hz: int) -> None:
         self._session = session
         self._offset_us: int | None = None
+        self._early: SenderReport | None = None  # came before the first packet, as ffmpeg's does
         self.stamps = StampClock(rate_hz)
         self.sender = SenderClock(self.stamps)
         self.shifts = 0  # how often reports moved it
 
     def us(self, stamp: int, now_us: int) -> int:
         """A stamp on the session's axis. now_us: when its packet came, for the first one."""
-        if self._offset_us is None:
-            self._offset_us = now_us - self.stamps.us(stamp)
-        return self.stamps.us(stamp) + self._offset_us
+        offset_us = self._offset_us
+        if offset_us is None:
+            self._offset_us = offset_us = now_us - self.stamps.us(stamp)
+            if self._early is not None:
+                self.note(self._early)
+                offset_us = self._offset_us
+        return self.stamps.us(stamp) + offset_us
 
     def note(self, report: SenderReport) -> None:
         """A sender report of this track's source."""
-        if self.sender.note(report):
+        self._early = report if self._offset_us is None else None
+        if self._offset_us is not None and self.sender.note(report):
             self._session.align(self)
+
+    @property
+    def wall_offset_us(self) -> int | None:
+        """Unix time minus the session's axis; None while the sender does not tell."""
+        if self._offset_us is None or self.stamps.newest is None:
+            return None
+        wall_us = self.sender.wall_us(self.stamps.newest)
+        if wall_us is None:
+            return None
+        return wall_us - self.stamps.us(self.stamps.newest) - self._offset_us
 
     def restart(self) -> None:
         """The sender began another sequence: what was known of its stamps is void."""
-        self._offset_us = None
+        self._offset_us = self._early = None
         self.stamps = StampClock(self.stamps.rate_hz)
         self.sender = SenderClock(self.stamps)
 

@@ -54,6 +54,27 @@ def test_tracks_with_clocks_of_their_own_stay_where_they_are() -> None:
     assert audio.shifts == 0
 
 
+def test_report_before_the_first_packet_counts_once_that_comes() -> None:
+    clock = SessionClock()
+    video, audio = clock.track(90_000), clock.track(8000)
+    video.note(report(0, NOW_US))
+    audio.note(report(AUDIO_BASE, NOW_US))
+    video.us(video.stamps.unroll(0), ARRIVAL_US)
+    audio_us = audio.us(audio.stamps.unroll(AUDIO_BASE + 80), ARRIVAL_US + 600_000)
+    assert abs(audio_us - ARRIVAL_US - 10_000) <= 1
+
+
+def test_wall_clock_of_the_axis_is_told_once_reports_do() -> None:
+    _, video, audio = session(audio_delay_us=0)
+    assert video.wall_offset_us is None
+    video.note(report(90_000, NOW_US))
+    offset_us = video.wall_offset_us
+    assert offset_us is not None
+    assert abs(video.us(90_000, 0) + offset_us - NOW_US) <= 1
+    audio.note(report(AUDIO_BASE, 77))
+    assert audio.wall_offset_us is None
+
+
 def test_track_that_restarts_finds_its_place_by_arrival_and_then_by_reports() -> None:
     _, video, audio = session(audio_delay_us=0)
     video.note(report(0, NOW_US))

@@ -1,0 +1,175 @@
+"""One track as it is received: datagrams in, access units out, and the reports in between.
+
+Order, loss, statistics, clock, payload format and decoding times, put together once for all who
+receive RTP. Whether it comes by TCP, UDP or multicast is told by `patience_us` alone.
+"""
+
+from __future__ import annotations
+
+from appliance.errors import PeerError
+from appliance.media.clock import US_PER_S
+from appliance.media.h264 import H264Config
+from appliance.media.h265 import H265Config
+from appliance.media.track import CodecConfig, Kind, Track
+from appliance.media.unit import AccessUnit, Buffer
+from appliance.wire.rtp import rtcp
+from appliance.wire.rtp.dts import DEFAULT_FRAME_US, DtsFinder
+from appliance.wire.rtp.formats.contract import Assembled, Depacketizer
+from appliance.wire.rtp.packet import RtpPacket, parse
+from appliance.wire.rtp.reception import Reception
+from appliance.wire.rtp.reorder import Lost, Reorder
+from appliance.wire.rtp.session_clock import TrackClock
+
+ADOPT_PACKETS = 16  # of one other payload type, with none of the announced one
+
+
+class IncomingTrack:
+    """Call `receive` for each datagram, `take` after each batch of them and when due.
+
+    track_id: of the tracks it makes; a new one with the same id when the parameter sets change.
+    payload_type: as announced; cameras that send another one are followed.
+    patience_us: how long a gap is waited for; 0 by TCP.
+    keep_damaged: give out units whose references were lost; by default they are dropped.
+
+    foreign_packets: of other payload types. faults: damaged packets and reports.
+    dropped_units: damaged ones, and those before the parameter sets were known.
+    ended: the source said goodbye.
+    """
+
+    __slots__ = (
+        "_depacketizer",
+        "_dts",
+        "_fresh",
+        "_keep_damaged",
+        "_rival",
+        "_rival_packets",
+        "clock",
+        "dropped_units",
+        "ended",
+        "faults",
+        "foreign_packets",
+        "payload_type",
+        "reception",
+        "reorder",
+        "track",
+        "track_id",
+    )
+
+    def __init__(
+        self,
+        track_id: int,
+        depacketizer: Depacketizer,
+        clock: TrackClock,
+        payload_type: int,
+        *,
+        patience_us: int,
+        keep_damaged: bool = False,
+    ) -> None:
+        self.track_id = track_id
+        self.track: Track | None = None
+        self.clock = clock
+        self.payload_type = payload_type
+        self.reorder = Reorder(patience_us)
+        self.reception = Reception(clock.stamps.rate_hz)
+        self.foreign_packets = self.faults = self.dropped_units = 0
+        self.ended = False
+        self._depacketizer = depacketizer
+        self._dts: DtsFinder | None = None
+        self._keep_damaged = keep_damaged
+        self._fresh = False  # the sender began another sequence before the next unit
+        self._rival = -1  # a payload type that was not announced
+        self._rival_packets = 0
+
+    @property
+    def due_us(self) -> int | None:
+        """When `take` should be called even if nothing arrives."""
+        return self.reorder.due_us
+
+    def receive(self, data: Buffer, now_us: int) -> None:
+        """One RTP packet. Its buffer must not change until its unit is complete."""
+        try:
+            packet = parse(data)
+        except PeerError:
+            self.faults += 1
+            return
+        if packet.payload_type != self.payload_type and not self._is_adopted(packet):
+            self.foreign_packets += 1
+            return
+        self.reception.note(packet, now_us)
+        self.reorder.push(packet, now_us)
+
+    def take(self, now_us: int) -> list[AccessUnit]:
+        """The units complete by now, on the session's axis of time."""
+        units: list[AccessUnit] = []
+        for packet in self.reorder.take(now_us):
+            if isinstance(packet, Lost):
+                self._depacketizer.lost()
+                if packet.restarted:
+                    self.clock.restart()
+                    self._fresh = True
+                continue
+            stamp = self.clock.stamps.unroll(packet.timestamp)
+            try:
+                assembled = self._depacketizer.push(packet, stamp)
+            except PeerError:
+                self.faults += 1
+                continue
+            for unit in assembled:
+                self._finish(unit, now_us, units)
+        return units
+
+    def receive_control(self, data: Buffer, now_us: int) -> None:
+        """One RTCP compound that came on this track's channel or port."""
+        try:
+            packets = rtcp.parse(data)
+        except PeerError:
+            self.faults += 1
+            return
+        for packet in packets:
+            match packet:
+                case rtcp.SenderReport():  # whatever its SSRC: some cameras put another there
+                    self.reception.note_report(packet, now_us)
+                    self.clock.note(packet)
+                case rtcp.Goodbye() if self.reception.ssrc in packet.ssrcs:
+                    self.ended = True
+
+    def report(self, ssrc: int, cname: str, now_us: int) -> bytes:
+        """A receiver report and who sends it, as RFC 3550 §6.1 wants them together."""
+        block = self.reception.block(now_us)
+        report = rtcp.ReceiverReport(ssrc, () if block is None else (block,))
+        return report.pack() + rtcp.SourceDescription(ssrc, cname).pack()
+
+    def _is_adopted(self, packet: RtpPacket) -> bool:
+        """Whether the other payload type is the one this camera really means."""
+        if self.reception.ssrc is not None:
+            return False
+        if packet.payload_type != self._rival:
+            self._rival, self._rival_packets = packet.payload_type, 0
+        self._rival_packets += 1
+        if self._rival_packets < ADOPT_PACKETS:
+            return False
+        self.payload_type = packet.payload_type
+        return True
+
+    def _finish(self, unit: Assembled, now_us: int, units: list[AccessUnit]) -> None:
+        config = self._depacketizer.config
+        if config is None or (unit.damaged and not self._keep_damaged):
+            self.dropped_units += 1
+            return
+        track = self.track
+        if track is None or track.config is not config:
+            self.track = track = Track(self.track_id, config, self.clock.stamps.rate_hz)
+            self._dts = _dts_finder(config)
+        pts_us = self.clock.us(unit.stamp, now_us)
+        dts_us = self._dts.dts_us(pts_us) if self._dts else pts_us
+        fresh, self._fresh = self._fresh, False
+        units.append(AccessUnit(track, dts_us, pts_us, unit.key, unit.parts, fresh))
+
+
+def _dts_finder(config: CodecConfig) -> DtsFinder | None:
+    if config.kind is Kind.AUDIO:
+        return None
+    if not isinstance(config, H264Config | H265Config):
+        return DtsFinder(0)
+    frame_us = round(US_PER_S / config.fps) if config.fps else DEFAULT_FRAME_US
+    return DtsFinder(config.max_reorder_frames, frame_us)

@@ -1,0 +1,198 @@
+"""A track received whole: from datagrams to access units, with all that goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from framehash import clip_units
+from video_units import clip_config
+
+from appliance.errors import PeerError
+from appliance.media.clock import us_to_ticks
+from appliance.media.track import CodecConfig
+from appliance.media.unit import AccessUnit
+from appliance.wire.rtp import rtcp
+from appliance.wire.rtp.clock import unix_us_to_ntp
+from appliance.wire.rtp.formats.contract import Assembled, Payload
+from appliance.wire.rtp.formats.h264 import H264Depacketizer, H264Packetizer
+from appliance.wire.rtp.formats.h265 import H265Depacketizer, H265Packetizer
+from appliance.wire.rtp.incoming import ADOPT_PACKETS, IncomingTrack
+from appliance.wire.rtp.packet import RtpPacket
+from appliance.wire.rtp.sender import RtpSender
+from appliance.wire.rtp.session_clock import SessionClock
+
+NOW_US = 70_000_000
+SSRC = 0x1234
+
+
+def h264(patience_us: int = 0, **options: bool) -> IncomingTrack:
+    clock = SessionClock().track(90_000)
+    return IncomingTrack(5, H264Depacketizer(), clock, 96, patience_us=patience_us, **options)
+
+
+def datagrams(
+    kind: str, sender: RtpSender | None = None, stamp_shift: int = 0
+) -> Iterator[list[bytes]]:
+    """A clip, unit by unit."""
+    packetizer = H264Packetizer(500) if kind.startswith("h264") else H265Packetizer(500)
+    sender = sender or RtpSender(96, SSRC, 65_500, 0xFFFFFF00)
+    for unit in clip_units(kind)[1]:
+        stamp = us_to_ticks(unit.pts_us, 90_000) + stamp_shift
+        yield sender.datagrams(packetizer.payloads(unit), stamp)
+
+
+def receive(
+    incoming: IncomingTrack, packets: list[bytes], now_us: int = NOW_US
+) -> list[AccessUnit]:
+    for data in packets:
+        incoming.receive(data, now_us)
+    return incoming.take(now_us)
+
+
+@pytest.mark.parametrize("kind", ["h264", "h264-b", "h265-b"])
+def test_clip_comes_out_as_it_went_in_shifted_to_its_arrival(kind: str) -> None:
+    incoming = h264()
+    if kind == "h265-b":
+        clock = SessionClock().track(90_000)
+        incoming = IncomingTrack(5, H265Depacketizer(), clock, 96, patience_us=0)
+    found = [unit for part in datagrams(kind) for unit in receive(incoming, part)]
+    _, sent = clip_units(kind)
+    assert [(unit.key, unit.parts) for unit in found] == [(unit.key, unit.parts) for unit in sent]
+    assert found[0].pts_us == NOW_US
+    for field in ("dts_us", "pts_us"):
+        shifts = [
+            getattr(got, field) - getattr(was, field) for got, was in zip(found, sent, strict=True)
+        ]
+        assert max(shifts) - min(shifts) <= 24, field  # two ticks
+    assert incoming.track is not None
+    assert {id(unit.track) for unit in found} == {id(incoming.track)}
+    assert (incoming.track.id, incoming.track.config) == (5, clip_config(kind))
+
+
+def test_loss_drops_units_up_to_the_next_key() -> None:
+    incoming, lossy = h264(), h264(keep_damaged=True)
+    parts = list(datagrams("h264"))
+    del parts[10][-1]
+    found = [unit for part in parts for unit in receive(incoming, part)]
+    kept = [unit for part in parts for unit in receive(lossy, part)]
+    _, sent = clip_units("h264")
+    assert [unit.parts for unit in found] == [unit.parts for unit in sent[:10] + sent[30:]]
+    assert [unit.parts for unit in kept] == [unit.parts for unit in sent[:10] + sent[11:]]
+    assert incoming.dropped_units == 19
+    assert incoming.reception.lost_packets == 1
+
+
+def test_reordered_datagrams_wait_until_due() -> None:
+    incoming = h264(patience_us=20_000)
+    first, *rest = datagrams("h264")
+    found = receive(incoming, first)
+    found += [unit for part in rest for unit in receive(incoming, part[::-1])]
+    assert [unit.parts for unit in found] == [unit.parts for unit in clip_units("h264")[1]]
+    assert incoming.due_us is None
+    sequence = 65_500 + 1 + sum(map(len, (first, *rest)))  # one is missing
+    gap = RtpSender(96, SSRC, sequence, 0)
+    receive(incoming, gap.datagrams([Payload(b"\x41", False)], 0))
+    assert incoming.due_us == NOW_US + 20_000
+    incoming.take(NOW_US + 20_000)
+    assert incoming.due_us is None
+    assert incoming.reorder.lost == 1
+
+
+def test_units_before_the_parameter_sets_are_dropped_and_counted() -> None:
+    incoming = h264()
+    parts = list(datagrams("h264"))
+    found = [unit for part in parts[20:] for unit in receive(incoming, part)]
+    assert len(found) == len(parts) - 30
+    assert found[0].key
+    assert incoming.dropped_units == 10
+
+
+def test_restart_of_the_sender_goes_on_by_arrival_marked() -> None:
+    incoming = h264()
+    before = [unit for part in datagrams("h264") for unit in receive(incoming, part)]
+    again = RtpSender(96, 0x9999, 7, 0x12345678)
+    later_us = NOW_US + 4_000_000
+    after = [u for part in datagrams("h264", again) for u in receive(incoming, part, later_us)]
+    assert [unit.parts for unit in after] == [unit.parts for unit in before]
+    assert [unit.discontinuity for unit in after[:2]] == [True, False]
+    assert after[0].pts_us == later_us
+    assert after[0].key
+
+
+def test_other_payload_type_than_announced_is_followed() -> None:
+    incoming = h264()
+    parts = list(datagrams("h264", RtpSender(97, SSRC, 0, 0)))
+    found = [unit for part in parts for unit in receive(incoming, part)]
+    assert incoming.payload_type == 97
+    assert incoming.foreign_packets == ADOPT_PACKETS - 1
+    assert found[-1].parts == clip_units("h264")[1][-1].parts
+
+
+def test_other_payload_types_beside_the_announced_one_are_passed_over() -> None:
+    incoming = h264()
+    other = RtpSender(101, SSRC, 0, 0)
+    found = []
+    for part in datagrams("h264"):
+        found += receive(
+            incoming,
+            part + other.datagrams(H264Packetizer().payloads(found[0]), 0) if found else part,
+        )
+    assert len(found) == len(clip_units("h264")[1])
+    assert incoming.payload_type == 96
+
+
+def test_damaged_packets_and_reports_are_counted() -> None:
+    incoming = h264()
+    incoming.receive(b"\x80", NOW_US)
+    incoming.receive_control(b"\x80\xc8\xff\xff", NOW_US)
+    assert incoming.faults == 2
+
+
+def test_damaged_payload_of_a_format_that_tells_is_counted() -> None:
+    class Telling:
+        config: CodecConfig | None = None
+
+        def push(self, packet: RtpPacket, stamp: int) -> list[Assembled]:
+            raise PeerError("damaged")
+
+        def lost(self) -> None: ...
+
+        def flush(self) -> list[Assembled]:
+            return []
+
+    clock = SessionClock().track(90_000)
+    incoming = IncomingTrack(1, Telling(), clock, 96, patience_us=0)
+    assert receive(incoming, next(datagrams("h264"))) == []
+    assert incoming.faults > 0
+
+
+def test_reports_give_the_wall_clock_and_are_answered() -> None:
+    incoming = h264()
+    sender = RtpSender(96, SSRC, 0, 0)
+    parts = datagrams("h264", sender)
+    first = next(parts)
+    receive(incoming, first)
+    (unit,) = receive(incoming, next(parts))[:1]
+    unix_us = 1_790_000_000_000_000
+    stamp = us_to_ticks(clip_units("h264")[1][0].pts_us, 90_000)
+    incoming.receive_control(sender.report(unix_us_to_ntp(unix_us), stamp).pack(), NOW_US)
+    offset_us = incoming.clock.wall_offset_us
+    assert offset_us is not None
+    assert abs(unit.pts_us + offset_us - unix_us) <= 24
+    report, description = rtcp.parse(incoming.report(7, "porthole", NOW_US + 1_000_000))
+    assert isinstance(report, rtcp.ReceiverReport)
+    assert (report.ssrc, report.blocks[0].ssrc, report.blocks[0].delay) == (7, SSRC, 65_536)
+    assert description == rtcp.SourceDescription(7, "porthole")
+
+
+def test_report_before_any_packet_has_no_block() -> None:
+    assert rtcp.parse(h264().report(7, "x", 0))[0] == rtcp.ReceiverReport(7)
+
+
+@pytest.mark.parametrize(("ssrc", "ended"), [(SSRC, True), (SSRC + 1, False)])
+def test_goodbye_of_this_source_alone_ends_it(ssrc: int, ended: bool) -> None:
+    incoming = h264()
+    receive(incoming, next(datagrams("h264")))
+    incoming.receive_control(rtcp.Goodbye((ssrc,)).pack(), NOW_US)
+    assert incoming.ended is ended
