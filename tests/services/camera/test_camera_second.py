@@ -97,6 +97,7 @@ async def test_second_stream_starts_an_on_demand_camera(play: Play) -> None:
         await wait_until(lambda: not device.workers)
 
 
+@pytest.mark.alone  # its slate has 1.2 s to be made in
 async def test_second_stream_of_its_own_silence_climbs_its_own_ladder(
     play: Play, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
