@@ -22,7 +22,8 @@ esac
 # What the tests call: encoders and players, a browser, a web server, systemd's verifier, and what
 # opens and looks into the ARM packages.
 test_packages="ffmpeg chromium chromium-driver gstreamer1.0-tools gstreamer1.0-plugins-base
-    gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav nginx-light imagemagick
+    gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-rtsp
+    gir1.2-gst-rtsp-server-1.0 python3-gi nginx-light imagemagick
     systemd zstd fakeroot procps iproute2 rtmpdump libnginx-mod-rtmp curl openssl vlc-bin
     vlc-plugin-base"
 bench_packages="libnginx-mod-rtmp gcc libc6-dev" # the peers that figures are compared with
