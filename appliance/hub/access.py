@@ -19,6 +19,7 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -100,7 +101,8 @@ class Access:
         self._by_mark: dict[bytes, Account] = {}
         self._remembered: OrderedDict[bytes, int] = OrderedDict()  # digest -> forgotten at
         self._hashing: dict[bytes, asyncio.Task[bool]] = {}
-        self._scrypts = asyncio.Semaphore(SCRYPTS_AT_ONCE)
+        # Not asyncio's own threads, in which names are looked up: a dead resolver holds them all.
+        self._threads = ThreadPoolExecutor(SCRYPTS_AT_ONCE, thread_name_prefix="password")
         self.reload()
 
     def reload(self, settings: AuthSettings | None = None) -> None:
@@ -247,8 +249,9 @@ class Access:
         if len(credentials.password) > MAX_PASSWORD_BYTES:
             return False
         scrypt = account.password if account is not None else None
-        async with self._scrypts:
-            matches = await asyncio.to_thread((scrypt or NOBODY).matches, credentials.password)
+        matches = await asyncio.get_running_loop().run_in_executor(
+            self._threads, (scrypt or NOBODY).matches, credentials.password
+        )
         if scrypt is None or not matches:
             return False
         self.attempts.succeed(source)

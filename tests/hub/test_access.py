@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 from pathlib import Path
 
 import pytest
@@ -289,6 +290,22 @@ async def test_access_ipv6_neighbours_share_one_count(tmp_path: Path, clock: Fak
         await refused(access, f"2001:db8::{number:x}", Credentials(key="x"))
     assert "wait" in str(await refused(access, "2001:db8::ffff", Credentials(key="x")))
     assert "wait" not in str(await refused(access, "2001:db8:0:1::1", Credentials(key="x")))
+
+
+async def test_access_password_does_not_wait_for_a_resolver_that_hangs(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """A device whose uplink is gone looks up names in all of asyncio's threads, in vain."""
+    access = gate(tmp_path, clock, viewer())
+    over = threading.Event()
+    loop = asyncio.get_running_loop()
+    hanging = [loop.run_in_executor(None, over.wait) for _ in range(64)]
+    try:
+        async with asyncio.timeout(10):
+            await access.check(Action.PLAY, "live/cam", FAR, Credentials("ann", "sesame"))
+    finally:
+        over.set()
+        await asyncio.gather(*hanging)
 
 
 async def test_access_account_made_or_removed_elsewhere_takes_effect_in_a_second(
