@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from picture_probe import probe, visible
+from picture_probe import visible
 
 from appliance.capture.picture.canvas import Canvas
 from appliance.capture.picture.slate import BRIGHT, GROUND, ICON, SOFT, draw_slate
@@ -21,8 +21,7 @@ def slate(width: int, height: int, heading: str = "front-door", text: str = LOST
 
 def rows_with(canvas: Canvas, luma: int) -> list[int]:
     """Rows whose brightest pixel is about this: thin letters do not reach their ink quite."""
-    at = probe(canvas)
-    brightest = [max(at(x, y)[0] for x in range(canvas.width)) for y in range(canvas.height)]
+    brightest = [max(row) for row in visible(canvas)[: canvas.height]]
     return [y for y, level in enumerate(brightest) if luma * 0.9 <= level <= luma]
 
 
