@@ -134,7 +134,8 @@ def _latm(rtpmap: RtpMap, fmtp: _Fmtp, media: Media) -> _Made:
     """cpresent is 1 where it is not said (RFC 6416 §7.3), but senders who give a configuration and
     nothing else mean 0, and players take it so."""
     text = fmtp.get("config", "")
-    mux = parse_stream_mux(BitReader(_hex(text))) if text else None
+    # GStreamer 1.22's rtpmp4apay leaves the last bits out, which are zeros but for a buffer's size
+    mux = parse_stream_mux(BitReader(_hex(text) + bytes(2))) if text else None
     has_mux = fmtp.get("cpresent", "0" if mux else "1") != "0"
     rate_hz = rtpmap.clock_rate_hz
     if not mux and not has_mux:
