@@ -66,7 +66,7 @@ class InterleavedReader:
         self._held = bytearray()
         self._needed = 1  # bytes held before looking again
         self._open: Request | Response | None = None  # waits for its body
-        self._skipped = 0  # since something was understood
+        self._skipped = 0  # garbage that nothing understood has made up for
 
     @property
     def pending_bytes(self) -> int:
@@ -134,7 +134,9 @@ class InterleavedReader:
             position = stop
         if position == start:
             return -1
-        self._skipped = 0
+        # Frames excuse as much garbage as they carry, or empty ones would excuse any amount.
+        payload_bytes = position - start - FRAME_HEAD_BYTES * len(frames)
+        self._skipped = max(0, self._skipped - payload_bytes)
         items.append(Frames(frames))
         return position
 

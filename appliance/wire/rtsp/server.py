@@ -100,7 +100,7 @@ class RtspServer:
         self._sessions = 0
         self._tracks: dict[str, Transport] = {}  # by control
         self._heard_us = now_us
-        self.dropped_frames = 0  # on channels that nobody set up
+        self.dropped_frames = 0  # on channels that nobody set up, or out of time
 
     @property
     def state(self) -> State:
@@ -301,7 +301,9 @@ class RtspServer:
         return any(track.delivery is Delivery.TCP for track in self._tracks.values())
 
     def _pass_frames(self, item: Frames) -> list[Event]:
-        known = {channel for track in self._tracks.values() for channel in track.channels or ()}
+        known: set[int] = set()  # before PLAY and RECORD, and after PAUSE, there is nothing to say
+        if self._state in {State.PLAYING, State.RECORDING}:
+            known = {channel for track in self._tracks.values() for channel in track.channels or ()}
         frames = [frame for frame in item.frames if frame[0] in known]
         self.dropped_frames += len(item.frames) - len(frames)
         return [Frames(frames)] if frames else []

@@ -155,6 +155,16 @@ def test_camera_that_sends_no_rtsp_is_given_up() -> None:
     assert reader.pending_bytes == 0
 
 
+def test_empty_frames_excuse_no_garbage() -> None:
+    reader = InterleavedReader(is_tolerant=True)
+    with pytest.raises(PeerError):
+        for _ in range(MAX_GARBAGE_BYTES // 1000 + 1):
+            reader.receive(b"$\0\0\0a" * 1000)
+    reader = InterleavedReader(is_tolerant=True)
+    for _ in range(MAX_GARBAGE_BYTES // 1000 + 1):
+        reader.receive((format_frame(0, b"media") + b"junk") * 250)
+
+
 def test_short_body_can_be_taken_as_it_is() -> None:
     reader = InterleavedReader(is_tolerant=True)
     assert reader.receive(b"RTSP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nv=0\r\n") == []

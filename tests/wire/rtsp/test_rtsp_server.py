@@ -264,6 +264,18 @@ def test_frames_of_a_recorder_that_tore_down_are_dropped() -> None:
     assert viewer.put(format_frame(0, b"late")) == []
 
 
+def test_frames_before_record_and_after_pause_are_dropped() -> None:
+    viewer = Viewer()
+    viewer.ask("ANNOUNCE", SDP_TYPE, body=SDP.encode())
+    viewer.ask("SETUP", TCP, url=f"{URL}/streamid=0")
+    assert viewer.put(format_frame(0, b"early")) == []
+    viewer.ask("RECORD")
+    assert viewer.put(format_frame(0, b"a")) == [Frames([(0, b"a")])]
+    viewer.ask("PAUSE")
+    assert viewer.put(format_frame(0, b"late")) == []
+    assert viewer.server.dropped_frames == 2
+
+
 def test_announce_without_sdp_is_415() -> None:
     assert Viewer().code("ANNOUNCE", ("Content-Type", "text/plain"), body=b"v=0") == 415
     assert Viewer().code("ANNOUNCE", body=b"v=0") == 415
