@@ -59,7 +59,17 @@ class Lane(Protocol):
         ...
 
 
-def stamp_us(ticks: int, time_base: Fraction) -> int:
+class TimeBase(Protocol):
+    """Of a stream or a frame: a Fraction in PyAV 18, in 19 a type of its own."""
+
+    @property
+    def numerator(self) -> int: ...
+
+    @property
+    def denominator(self) -> int: ...
+
+
+def stamp_us(ticks: int, time_base: TimeBase) -> int:
     return ticks_to_us(ticks * time_base.numerator, time_base.denominator)
 
 
