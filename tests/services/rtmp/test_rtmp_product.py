@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -236,6 +238,22 @@ def test_silent_publishers_and_waiting_players_are_ended(tmp_path: Path) -> None
             publishing.peer.hear_all()
         for name in ("mute", "falls-silent"):
             device.wait_line(f"live/{name} ended .*: publisher is silent")
+
+
+def test_hangup_reloads_what_can_change_and_tells_what_waits(tmp_path: Path) -> None:
+    with appliance_process(tmp_path, config="") as device:
+        for text, told in (
+            ('rtmp.wait = "0s"\nedge.absent = "1s"\npull.open = "2s"', r"info +reloaded$"),
+            ('rtmp.tls.cert = "new.pem"', "wait for a restart: rtmp.tls$"),
+            ('rtmp.wait = "0s"', r"info +reloaded$"),
+        ):
+            (tmp_path / "porthole.toml").write_text(text)
+            lines = len(device.lines)
+            os.kill(device.pid, signal.SIGHUP)
+            device.wait_line(told, since=lines)
+        with RtmpPeer(device.rtmp_port) as player:
+            player.play("nobody")
+            assert player.wait_status("NetStream.Play")["code"] == "NetStream.Play.StreamNotFound"
 
 
 def test_key_is_needed_where_the_setting_says_so(tmp_path: Path) -> None:
