@@ -97,6 +97,7 @@ async def test_camera_silent_for_good_climbs_every_rung_and_its_viewer_stays(
     assert len(commands) > len(asked)
 
 
+@pytest.mark.alone  # rungs are half a second apart
 @pytest.mark.parametrize(
     ("cure", "rung"),
     [
@@ -145,6 +146,7 @@ async def test_camera_without_keyframes_is_not_left_alone(
     assert "a keyframe is back after" in caplog.text
 
 
+@pytest.mark.alone  # pictures late by half a second are what it is about
 async def test_camera_that_passes_through_is_not_killed_for_want_of_keyframes(play: Play) -> None:
     """An H.264 camera with intra refresh: one keyframe at its start, and then never again."""
     play("listen()\nsay((VIDEO, AUDIO), State({'encoder': 'camera'}))\nfilm(every=10**9)\n")
