@@ -1,7 +1,8 @@
-"""Basic and Digest authentication of RTSP, both roles (RFC 7617, RFC 7616, RFC 2617, RFC 2069).
+"""Basic and Digest of RTSP (RFC 7617, RFC 7616, RFC 2617, RFC 2069), as a server checks them.
 
-Digest needs HA1 = H(user:realm:password) on the server's side: a scrypt hash cannot answer it. So
-`Gate.check` asks for the HA1s of a user; an account without any uses Basic, within TLS.
+Digest needs HA1 = H(user:realm:password) on this side: a scrypt hash cannot answer it. So
+`Gate.check` asks for the HA1s of a user; an account without any uses Basic, within TLS. The
+client's part is wire/rtsp/credentials.py's.
 """
 
 from __future__ import annotations
@@ -14,13 +15,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import pairwise
 
 MAX_HEADER_CHARS = 4096
 MAX_PARAMETERS = 32
 NONCE_LIFE_US = 300 * 1_000_000  # how long one nonce may be used; then stale=true gives the next
 _PARAMETER = re.compile(r'\s*,?\s*([a-zA-Z0-9_\-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))')
-_UNQUOTABLE = re.compile(r'["\\\x00-\x1f\x7f]')
 
 
 class Algorithm(Enum):
@@ -74,8 +73,8 @@ def parse_authorization(header: str) -> Shown | None:
         return _parse_basic(rest.strip())
     if scheme.lower() != "digest":
         return None
-    words = _parse_parameters(rest)
-    algorithm = _algorithm(words)
+    words = parse_parameters(rest)
+    algorithm = read_algorithm(words)
     needed = [words.get(name, "") for name in ("username", "realm", "nonce", "uri", "response")]
     if algorithm is None or not all(needed):
         return None
@@ -96,7 +95,7 @@ def _parse_basic(text: str) -> BasicShown | None:
     return BasicShown(user, password) if colon else None
 
 
-def _parse_parameters(text: str) -> dict[str, str]:
+def parse_parameters(text: str) -> dict[str, str]:
     """Names in lower case; values without quotes. Stops at what is no parameter."""
     words: dict[str, str] = {}
     position = 0
@@ -108,7 +107,8 @@ def _parse_parameters(text: str) -> dict[str, str]:
     return words
 
 
-def _algorithm(words: Mapping[str, str]) -> Algorithm | None:
+def read_algorithm(words: Mapping[str, str]) -> Algorithm | None:
+    """None for one that we do not know; MD5 if there is no word of it (RFC 7616 §3.3)."""
     name = words.get("algorithm", "").upper()
     if not name:
         return Algorithm.MD5
@@ -212,100 +212,3 @@ def _resource(url: str) -> str:
     """Path and query."""
     _, mark, rest = url.partition("://")
     return (rest.partition("/")[2] if mark else url.lstrip("/")).rstrip("/")
-
-
-# -- the client's side -----------------------------------------------------------------------------
-
-
-class ClientAuth:
-    """Answers a server's challenges for one user.
-
-    noise: random bytes that cnonces are made of.
-    """
-
-    def __init__(self, user: str, password: str, noise: bytes) -> None:
-        self._user = user
-        self._password = password
-        self._noise = noise
-        self._is_basic = False
-        self._words: dict[str, str] = {}  # of the Digest challenge
-        self._count = 0
-
-    @property
-    def has_credentials(self) -> bool:
-        return bool(self._user or self._password)
-
-    @property
-    def nonce(self) -> str:
-        """Of the challenge in use; empty without one."""
-        return self._words.get("nonce", "")
-
-    def challenge(self, headers: list[str]) -> bool:
-        """Takes the strongest challenge; False if there is none that can be answered.
-
-        One header may hold several, as those of some cameras do.
-        """
-        found: dict[Algorithm, dict[str, str]] = {}
-        offers_basic = False
-        for header in headers:
-            for scheme, rest in _split_challenges(header[:MAX_HEADER_CHARS]):
-                words = _parse_parameters(rest)
-                algorithm = _algorithm(words)
-                offers_basic |= scheme == "basic"
-                if scheme == "digest" and algorithm is not None and words.get("nonce"):
-                    found.setdefault(algorithm, words)
-        best = next((found[item] for item in Algorithm if item in found), None)
-        if best is None and not offers_basic:
-            return False
-        self._is_basic = best is None
-        self._words = best or {}
-        self._count = 0
-        return self.has_credentials
-
-    def header(self, method: str, url: str) -> str:
-        """The value of Authorization for this request; empty before any challenge."""
-        if self._is_basic:
-            pair = f"{self._user}:{self._password}".encode("utf-8", "surrogatepass")
-            return f"Basic {base64.b64encode(pair).decode()}"
-        if not self._words:
-            return ""
-        algorithm = _algorithm(self._words) or Algorithm.MD5
-        realm, nonce = self._words.get("realm", ""), self._words["nonce"]
-        qop = "auth" if "auth" in re.split(r"[\s,]+", self._words.get("qop", "")) else ""
-        self._count += 1
-        nc = f"{self._count:08x}" if qop else ""
-        cnonce = hmac.digest(self._noise, f"{nonce}{nc}".encode(), "sha256").hex()[:16]
-        shown = DigestShown(self._user, realm, nonce, url, "", algorithm, qop, nc, cnonce)
-        ha1 = make_ha1(algorithm, self._user, realm, self._password)
-        return self._format(shown, answer_digest(shown, method, ha1))
-
-    def _format(self, shown: DigestShown, response: str) -> str:
-        pairs = {
-            "username": shown.user,
-            "realm": shown.realm,
-            "nonce": shown.nonce,
-            "uri": shown.uri,
-            "response": response,
-        }
-        if "opaque" in self._words:
-            pairs["opaque"] = self._words["opaque"]
-        if shown.qop:
-            pairs["cnonce"] = shown.cnonce
-        text = ", ".join(f'{name}="{_quoted(value)}"' for name, value in pairs.items())
-        if "algorithm" in self._words:
-            text += f", algorithm={shown.algorithm.value}"
-        if shown.qop:
-            text += f", qop={shown.qop}, nc={shown.nc}"
-        return f"Digest {text}"
-
-
-def _split_challenges(header: str) -> list[tuple[str, str]]:
-    """(scheme, parameters) of ``Digest …, Basic …``; quotes may hold the words too."""
-    plain = re.sub(r'"(?:[^"\\]|\\.)*"', lambda match: "_" * len(match[0]), header)
-    starts = [match.start(1) for match in re.finditer(r"(?:^|,)\s*([A-Za-z]+)(?:\s|\Z)", plain)]
-    pieces = [header[a:b] for a, b in pairwise([*starts, len(header)])]
-    return [(word.lower(), rest) for word, _, rest in (piece.partition(" ") for piece in pieces)]
-
-
-def _quoted(value: str) -> str:
-    return _UNQUOTABLE.sub(lambda match: f"\\{match[0]}" if match[0] in '"\\' else "", value)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from appliance.errors import PeerError
-from appliance.wire.rtsp.auth import ClientAuth
+from appliance.wire.rtsp.credentials import ClientAuth
 from appliance.wire.rtsp.interleaved import Frames, InterleavedReader, format_frames
 from appliance.wire.rtsp.message import Request, Response, format_request, format_response
 from appliance.wire.rtsp.rtp_info import RtpInfo, parse_rtp_info

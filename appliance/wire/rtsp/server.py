@@ -44,7 +44,13 @@ from appliance.wire.rtsp.message import (
 )
 from appliance.wire.rtsp.rtp_info import RtpInfo, format_rtp_info
 from appliance.wire.rtsp.target import Target, resolve, resolve_within
-from appliance.wire.rtsp.transport import Delivery, Mode, Pair, Transport, parse_transports
+from appliance.wire.rtsp.transport import (
+    Delivery,
+    Mode,
+    Transport,
+    free_channels,
+    usable_transports,
+)
 
 SESSION_S = 60  # told to peers; without a sign of life for longer it is over
 SESSION_BYTES = 16
@@ -197,7 +203,9 @@ class RtspServer:
         is told: interleaved, its channels are ones that no other track has."""
         question = self._take(SetupAsked)
         if transport.delivery is Delivery.TCP:
-            transport = replace(transport, channels=self._free_channels(transport))
+            transport = replace(
+                transport, channels=free_channels(transport.channels, self._tracks.values())
+            )
             self._reader.allow_frames = True
         if not self._session:
             self._sessions += 1
@@ -259,13 +267,6 @@ class RtspServer:
         if not isinstance(question, kind):
             raise MisuseError("an answer to what was not asked")
         return question
-
-    def _free_channels(self, transport: Transport) -> Pair:
-        """Those asked for, unless another track has one of them."""
-        taken = {channel for other in self._tracks.values() for channel in other.channels or ()}
-        if transport.channels is not None and taken.isdisjoint(transport.channels):
-            return transport.channels
-        return next((n, n + 1) for n in range(0, 256, 2) if taken.isdisjoint((n, n + 1)))
 
     def _answer(
         self,
@@ -371,15 +372,10 @@ class RtspServer:
             return self._reject(455)
         mode = Mode.RECORD if self._is_announced else Mode.PLAY
         try:
-            asked = parse_transports(request.headers.get("transport"))
+            asked = request.headers.get("transport")
+            possible = usable_transports(asked, self._deliveries, mode)
         except PeerError:
             return self._reject(400)
-        # `destination` is where a reflector would send: media go to who asks, or nowhere.
-        possible = tuple(
-            replace(item, destination="", source="", mode=mode)
-            for item in asked
-            if item.delivery in self._deliveries and item.is_complete and not item.is_secure
-        )
         if not possible:
             return self._reject(461)
         if len(self._tracks) >= MAX_TRACKS:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from appliance.errors import PeerError
@@ -87,6 +88,28 @@ def parse_transports(value: str) -> list[Transport]:
     if len(specs) > MAX_SPECS:
         raise PeerError(f"more than {MAX_SPECS} transports")
     return [found for spec in specs if (found := _parse_spec(spec)) is not None]
+
+
+def usable_transports(
+    value: str, deliveries: Collection[Delivery], mode: Mode
+) -> tuple[Transport, ...]:
+    """What of a request a server can do. Raises: PeerError as `parse_transports`.
+
+    `destination` is left out: media go to who asks, or the server would be a reflector.
+    """
+    return tuple(
+        replace(item, destination="", source="", mode=mode)
+        for item in parse_transports(value)
+        if item.delivery in deliveries and item.is_complete and not item.is_secure
+    )
+
+
+def free_channels(asked: Pair | None, tracks: Iterable[Transport]) -> Pair:
+    """Those asked for, unless one of `tracks` has one of them; at most 127 tracks."""
+    taken = {channel for track in tracks for channel in track.channels or ()}
+    if asked is not None and taken.isdisjoint(asked):
+        return asked
+    return next((n, n + 1) for n in range(0, 256, 2) if taken.isdisjoint((n, n + 1)))
 
 
 def parse_answer(value: str, asked: Transport) -> Transport:

@@ -10,7 +10,6 @@ from appliance.wire.rtsp.auth import (
     NONCE_LIFE_US,
     Algorithm,
     BasicShown,
-    ClientAuth,
     DigestShown,
     Gate,
     Verdict,
@@ -18,6 +17,7 @@ from appliance.wire.rtsp.auth import (
     make_ha1,
     parse_authorization,
 )
+from appliance.wire.rtsp.credentials import ClientAuth
 
 URL = "rtsp://h/live/camera"
 REALM = "porthole"

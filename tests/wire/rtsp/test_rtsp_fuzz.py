@@ -8,7 +8,8 @@ from mutation import assert_only_peer_error
 from rtsp_pair import SDP, URL, accept, make_client, make_server
 
 from appliance.errors import ConfigError, PeerError
-from appliance.wire.rtsp.auth import Algorithm, ClientAuth, DigestShown, Gate, parse_authorization
+from appliance.wire.rtsp.auth import Algorithm, DigestShown, Gate, parse_authorization
+from appliance.wire.rtsp.credentials import ClientAuth
 from appliance.wire.rtsp.interleaved import format_frame
 from appliance.wire.rtsp.message import format_request, format_response
 from appliance.wire.rtsp.rtp_info import parse_rtp_info
