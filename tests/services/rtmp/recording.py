@@ -71,5 +71,8 @@ def end_players(device: ApplianceProcess) -> None:
 
 
 def sessions_of(device: ApplianceProcess) -> int:
-    metrics = urlopen(device.url + "metrics").read().decode()
-    return int(sum(map(float, re.findall(r'^porthole_sessions\{.*play"\} (\d+)', metrics, re.M))))
+    """Of players that hold a connection."""
+    with urlopen(device.url + "metrics") as reply:
+        metrics = reply.read().decode()
+    found = re.findall(r'^porthole_sessions\{kind="(?:rtmp|flv)-play"\} (\d+)', metrics, re.M)
+    return sum(map(int, found))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -24,7 +25,9 @@ SECONDS = 3
 PACE_S = 0.3  # per second: players keep up, and the test is short
 FILLER = (70_000).to_bytes(4, "big") + b"\x0c" + b"\xff" * 69_998 + b"\x80"  # a NAL of type 12
 FFMPEG = ("ffmpeg", "-v", "error", "-nostdin", "-y", "-analyzeduration", "500000")
-FORMS = {".flv": "flv", ".ts": "mpegts"}
+FORMS = {".flv": "flv", ".ts": "mpegts", ".mp4": "mp4"}
+SUFFIXES = {"mp4": "mp4", "mpegts": "ts"}
+PICTURES = 175  # of 180 that were sent
 SOUND_US = 25_000  # a frame
 COPY = ("-map", "0:v", "-map", "0:a", "-c", "copy", "-copyts", "-flush_packets", "1", "-f", "flv")
 
@@ -45,40 +48,45 @@ def recorded(device: ApplianceProcess, name: str, folder: Path) -> Iterator[list
     """By RTMP, by ffmpeg and by rtmpdump; and by HTTP as FLV and as MPEG-TS."""
     url, http = f"rtmp://127.0.0.1:{device.rtmp_port}/live/{name}", f"{device.url}live/{name}"
     files = [folder / each for each in ("ffmpeg.flv", "rtmpdump.flv", "http.flv", "http.ts")]
+    there = sessions_of(device) + len(files)
     with (
         running(*FFMPEG, "-i", url, *COPY, files[0]),
         running("rtmpdump", "-q", "-v", "-r", url, "-o", files[1]),
         running("curl", "-sN", f"{http}.flv", stdout=files[2]),
         running("curl", "-sN", f"{http}.ts", stdout=files[3]),
     ):
-        wait_until(lambda: sessions_of(device) >= len(files), "all are there")
+        wait_until(lambda: sessions_of(device) >= there, "all are there")
         yield files
 
 
-def check(files: list[Path], device: ApplianceProcess, pictures: int, max_step_us: int) -> None:
-    """All pictures are there, in order, and nobody has to wait for one."""
-    wait_until(lambda: count_packets(files[0]) >= pictures * 2, "what ffmpeg got")
+def finish(device: ApplianceProcess, files: list[Path]) -> None:
+    """Returns when all that was sent is in the files."""
+    for file in files:
+        if file.stem == "ffmpeg":
+            wait_until(lambda: count_packets(file) >= PICTURES * 2, str(file))  # noqa: B023 - now
     end_players(device)
     for file in files:
-        form = FORMS[file.suffix]
-        wait_until(lambda: count_packets(file, form) >= pictures, str(file))  # noqa: B023 - now
-        check_times(file, form, pictures, max_step_us)
+        wait_until(
+            lambda: count_packets(file, FORMS[file.suffix]) >= PICTURES,  # noqa: B023 - now
+            str(file),
+        )
 
 
-def check_times(source: Path | bytes, form: str, pictures: int, max_step_us: int) -> None:
+def check_times(file: Path, pictures: int, max_step_us: int) -> None:
     """Stamps of either kind grow, and nobody has to wait for a picture."""
-    found = packet_times(source, form)
+    found = packet_times(file, FORMS[file.suffix])
+    assert found.keys() == {"video", "audio"}
     assert len(found["video"]) >= pictures
     for kind, packets in found.items():
         times = [packet.dts_us for packet in packets]
         steps = [b - a for a, b in zip(times, times[1:], strict=False)]
         longest_us = max_step_us if kind == "video" else max_step_us + SOUND_US
-        assert min(steps) > 0 and max(steps) <= longest_us, (source, kind, max(steps), min(steps))
+        assert min(steps) > 0 and max(steps) <= longest_us, (kind, max(steps), min(steps))
 
 
-def check_frames(source: Path | bytes, form: str) -> None:
+def check_frames(file: Path) -> None:
     """Those of the clip, twice; as many as there are."""
-    pictures = frame_hashes(source, form)["video"]
+    pictures = frame_hashes(file, FORMS[file.suffix])["video"]
     assert pictures == (clip_hashes("h264+aac")["video"] * 2)[: len(pictures)]
 
 
@@ -87,38 +95,57 @@ def has_begun(file: Path) -> bool:
 
 
 LEAPS = {
-    "24 bits": (0xFF_FFFF - 2000, 0),
-    "32 bits": (0xFFFF_FFFF - 2000, 0),
+    "24-bits": (0xFF_FFFF - 2000, 0),
+    "32-bits": (0xFFFF_FFFF - 2000, 0),
     "back": (60_000, -10_000),
     "ahead": (60_000, 3_600_000),
 }
 
 
-@pytest.mark.parametrize("leap", LEAPS)
-def test_viewers_go_on_when_the_publisher_s_clock_leaps(
-    device: ApplianceProcess, tmp_path: Path, leap: str
-) -> None:
-    """After 2 s of 6; whatever they play by."""
-    name = "leap-" + leap.replace(" ", "-")
-    start_ms, leap_ms = LEAPS[leap]
-    with recorded(device, name, tmp_path) as files, RtmpPeer(device.rtmp_port) as peer:
-        assert peer.publish(name) == "NetStream.Publish.Start"
+def play_out(device: ApplianceProcess, peers: dict[str, RtmpPeer], files: list[Path]) -> None:
+    """Six seconds of all of them, and the leaps after two."""
+    for leap, peer in peers.items():
+        assert peer.publish(f"leap-{leap}") == "NetStream.Publish.Start"
         peer.send_tags(HEADS)
-        for number in range(6):
-            tags = second(number, start_ms + (leap_ms if number >= 2 else 0))
-            peer.send_tags(tags)
-            wait_until(lambda: all(map(has_begun, files)), "all have begun")
-            for form in CONTAINERS if number == 1 else ():  # once there is a segment
-                urlopen(f"{device.url}live/{name}.m3u8?format={form}").close()
-            time.sleep(PACE_S)
-        max_step_us = 40_000 if not leap_ms else 1_100_000
-        for form, container in CONTAINERS.items():
-            hls = record_hls(device, name, form, seconds=4.0)
-            check_times(hls, container, 120, max_step_us)
-            check_frames(hls, container)
-        check(files, device, pictures=175, max_step_us=max_step_us)
-        for file in files:
-            check_frames(file, FORMS[file.suffix])
+    for number in range(6):
+        for leap, peer in peers.items():
+            start_ms, leap_ms = LEAPS[leap]
+            peer.send_tags(second(number, start_ms + (leap_ms if number >= 2 else 0)))
+        wait_until(lambda: all(map(has_begun, files)), "all have begun")
+        for leap, form in product(LEAPS, CONTAINERS) if number == 1 else ():
+            # There is a segment, so it is made into segments from now on.
+            urlopen(f"{device.url}live/leap-{leap}.m3u8?format={form}").close()
+        time.sleep(PACE_S)
+
+
+@pytest.fixture(scope="module")
+def recordings(device: ApplianceProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a folder for each leap."""
+    folder = tmp_path_factory.mktemp("leaps")
+    files: list[Path] = []
+    with ExitStack() as stack:
+        peers = {}
+        for leap in LEAPS:
+            (folder / leap).mkdir()
+            files += stack.enter_context(recorded(device, f"leap-{leap}", folder / leap))
+            peers[leap] = stack.enter_context(RtmpPeer(device.rtmp_port))
+        play_out(device, peers, files)
+        for leap, (form, container) in product(LEAPS, CONTAINERS.items()):
+            hls = record_hls(device, f"leap-{leap}", form, seconds=4.0)
+            (folder / leap / f"hls.{SUFFIXES[container]}").write_bytes(hls)
+        finish(device, files)
+    return folder
+
+
+@pytest.mark.parametrize("leap", LEAPS)
+def test_viewers_go_on_when_the_publisher_s_clock_leaps(recordings: Path, leap: str) -> None:
+    """Whatever they play by: all pictures are there, and nobody has to wait for one."""
+    files = sorted((recordings / leap).iterdir())
+    assert len(files) == 6
+    for file in files:
+        pictures = 120 if file.stem == "hls" else PICTURES
+        check_times(file, pictures, max_step_us=1_100_000 if LEAPS[leap][1] else 40_000)
+        check_frames(file)
 
 
 def test_players_go_on_where_our_own_stamps_need_more_than_24_bits(
@@ -144,6 +171,8 @@ def test_players_go_on_where_our_own_stamps_need_more_than_24_bits(
                 peer.send_tags(tags)
                 wait_until(lambda: all(map(has_begun, files)), "all have begun")
                 time.sleep(PACE_S)
-            check(files, device, pictures=175, max_step_us=70_000)
+            finish(device, files)
+            for file in files:
+                check_times(file, PICTURES, max_step_us=70_000)
             times = packet_times(files[0], "flv")["video"]
             assert times[0].dts_us < 0xFF_FFFF * 1000 < times[-1].dts_us
