@@ -7,7 +7,7 @@ and everything that is wrong.
 
 A connection has one session of one stream, which ends with it. Methods by state (RFC 2326 §A.2):
 
-    INIT       DESCRIBE, ANNOUNCE, SETUP → READY
+    INIT       DESCRIBE, ANNOUNCE (once), SETUP → READY
     READY      SETUP, PLAY → PLAYING, RECORD → RECORDING if announced, TEARDOWN → INIT
     PLAYING    PLAY, PAUSE → READY, TEARDOWN → INIT
     RECORDING  PAUSE → READY, TEARDOWN → INIT
@@ -356,7 +356,7 @@ class RtspServer:
         return self._put(DescribeAsked(*_about(request, target)))
 
     def _announce(self, request: Request, target: Target) -> list[Event]:
-        if self._state is not State.INIT:
+        if self._state is not State.INIT or self._is_announced:
             return self._reject(455)
         kind = request.headers.get("content-type").partition(";")[0].strip().lower()
         if kind != "application/sdp":

@@ -243,6 +243,35 @@ async def test_client_plays_from_gstreamer_by_digest_and_is_refused_without() ->
             assert core.garbage_bytes == 0
 
 
+async def test_client_plays_from_gstreamer_by_udp() -> None:
+    loop = asyncio.get_running_loop()
+    kind = (socket.AF_INET, socket.SOCK_DGRAM)
+    with socket.socket(*kind) as receiver, socket.socket(*kind) as controls:
+        for end in (receiver, controls):
+            end.bind(("127.0.0.1", 0))
+            end.setblocking(False)
+        ports = (receiver.getsockname()[1], controls.getsockname()[1])
+        async with open_camera() as port:
+            address = parse_rtsp_address(f"rtsp://127.0.0.1:{port}/camera")
+            core = RtspClient(address, noise=NOISE, agent="test")
+            async with open_caller(core, port) as caller:
+                core.begin(now_us())
+                described = await caller.next_event()
+                assert isinstance(described, Described)
+                url = resolve_control(described.base_url, "stream=1")
+                core.setup(url, Transport(Delivery.UDP, client_ports=ports))
+                agreed = await caller.next_event()
+                assert isinstance(agreed, SetUp)
+                assert agreed.transport.server_ports is not None
+                core.play()
+                assert isinstance(await caller.next_event(), Playing)
+                async with asyncio.timeout(10):
+                    packet = await loop.sock_recv(receiver, 2048)
+                core.teardown()
+                caller.flush()
+    assert packet[:1] == b"\x80"
+
+
 async def test_client_plays_from_gstreamer_through_http() -> None:
     async with open_camera() as port:
         address = parse_rtsp_address(f"rtsp://127.0.0.1:{port}/camera")

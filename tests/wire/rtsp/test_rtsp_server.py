@@ -183,6 +183,7 @@ def test_session_is_about_one_stream() -> None:
 def test_announced_session_is_about_one_stream() -> None:
     viewer = Viewer()
     viewer.ask("ANNOUNCE", SDP_TYPE, body=SDP.encode())
+    assert viewer.code("ANNOUNCE", SDP_TYPE, url="rtsp://h/live/other", body=b"v=0") == 455
     assert viewer.code("SETUP", TCP, url="rtsp://h/live/other/streamid=0") == 455
     viewer.ask("SETUP", TCP, url=f"{URL}/streamid=0")
     assert viewer.code("RECORD", url="rtsp://h/live/other") == 455
