@@ -10,11 +10,10 @@
  * Every picture holds "PORTHOLE-BENCH-T" and 8 bytes of CLOCK_MONOTONIC in microseconds. Players
  * look for it until they have found one: that is their first picture. WATCHED of them, spread over
  * the order of joining, go on looking: how old the stamp was is the delay, and how long none came
- * the gap. */
+ * the gap. Alive is who is connected and, if not slow, has seen a picture. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,6 +27,8 @@
 #define MAX_PLAYERS 8192
 #define WATCHED 20
 #define SLOW_TURN_US 20000
+#define CONNECTING -1
+#define PLAYING 3 /* steps between: how far RTMP's conversation is */
 #define MAX_DELAYS (1 << 20)
 #define HANDSHAKE 1536
 #define MARK "PORTHOLE-BENCH-T"
@@ -172,32 +173,40 @@ static void go_on(struct player *player) {
     } else if (player->step == 2 && player->got >= 25) {
         player->asked_us = now_us();
         say_play(player->fd);
-        player->step = 3;
+        player->step = PLAYING;
     }
 }
 
-static void listen_to(struct player *player, int operation) {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = player};
+static void listen_to(struct player *player, int operation, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = player};
     epoll_ctl(poll_fd, operation, player->fd, &event);
 }
 
 static void join(struct player *player, int port) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int one = 1, small = 8192, fd = player->fd = socket(AF_INET, SOCK_STREAM, 0);
+    int one = 1, small = 8192, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (player->is_slow) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-    if (connect(fd, (void *)&to, sizeof to)) { perror("connect"); exit(1); }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (connect(fd, (void *)&to, sizeof to) && errno != EINPROGRESS) { perror("connect"); exit(1); }
+    player->fd = fd;
+    player->step = CONNECTING;
+    listen_to(player, EPOLL_CTL_ADD, EPOLLOUT);
+}
+
+static void greet(struct player *player) {
+    int paced = is_http && player->is_slow;
+    listen_to(player, paced ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, EPOLLIN);
     if (is_http) {
         player->asked_us = now_us();
-        put(fd, buffer, snprintf(buffer, 512, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", path));
-        player->step = 3;
+        int size = snprintf(buffer, 512, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", path);
+        put(player->fd, buffer, size);
+        player->step = PLAYING;
     } else {
         char hello[1 + HANDSHAKE] = {3};
-        put(fd, hello, sizeof hello);
+        put(player->fd, hello, sizeof hello);
+        player->step = 0;
     }
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    if (!player->is_slow || player->step < 3) listen_to(player, EPOLL_CTL_ADD);
 }
 
 static void leave(struct player *player) {
@@ -207,14 +216,15 @@ static void leave(struct player *player) {
 
 static void take(struct player *player, size_t room) {
     int looks = player->is_watched || (!player->first_us && !player->is_slow);
-    int keeps = looks || player->step < 3;
+    int keeps = looks || player->step < PLAYING;
+    if (player->step == CONNECTING) { greet(player); return; }
     ssize_t got = recv(player->fd, buffer, room, keeps ? 0 : MSG_TRUNC);
     if (got < 0 && errno == EAGAIN) return;
     if (got <= 0) { leave(player); return; }
     player->got += got;
-    if (player->step < 3) {
+    if (player->step < PLAYING) {
         go_on(player);
-        if (player->step == 3 && player->is_slow) listen_to(player, EPOLL_CTL_DEL);
+        if (player->step == PLAYING && player->is_slow) listen_to(player, EPOLL_CTL_DEL, 0);
         return;
     }
     player->taken_bytes += got;
@@ -224,7 +234,7 @@ static void take(struct player *player, size_t room) {
 
 /* Who reads slowly takes what its rate has allowed since it asked, and no more. */
 static void take_slowly(struct player *player, double bytes_per_s, int64_t now) {
-    if (player->fd < 0 || player->step < 3) return;
+    if (player->fd < 0 || player->step < PLAYING) return;
     int64_t allowed = bytes_per_s * (now - player->asked_us) / 1e6 - player->taken_bytes;
     int64_t room = sizeof buffer;
     if (allowed > 0) take(player, allowed < room ? allowed : room);
@@ -249,7 +259,9 @@ static void report(int all) {
     int alive = 0, slow_alive = 0;
     for (int i = 0; i < all; i++) {
         if (players[i].is_watched) gap(&players[i], now_us());
-        if (players[i].fd >= 0) players[i].is_slow ? slow_alive++ : alive++;
+        if (players[i].fd < 0) continue;
+        if (players[i].is_slow) slow_alive++;
+        else if (players[i].first_us) alive++;
     }
     qsort(delays, delay_count, sizeof *delays, order);
     qsort(firsts, first_count, sizeof *firsts, order);
@@ -271,18 +283,23 @@ int main(int argc, char **argv) {
     if (all > MAX_PLAYERS) return 2;
     choose(count, slow);
     poll_fd = epoll_create1(0);
-    int64_t start = now_us(), begin = start + (all / joins_per_s + atof(argv[8])) * 1e6;
-    int64_t end = begin + atof(argv[9]) * 1e6, turn = start, now;
+    int64_t start = now_us(), begin = INT64_MAX, end = INT64_MAX, turn = start, now;
     int joined = 0;
     while ((now = now_us()) < end) {
         for (; joined < all && now >= start + joined * 1e6 / joins_per_s; joined++)
             join(&players[joined], port);
+        if (joined == all && begin == INT64_MAX) begin = now + atof(argv[8]) * 1e6;
         if (slow && now >= turn) {
             for (int i = 0; i < joined; i++)
                 if (players[i].is_slow) take_slowly(&players[i], slow_rate, now);
             turn = now + SLOW_TURN_US;
         }
-        if (!measuring && now >= begin) { measuring = 1; puts("begin"); fflush(stdout); }
+        if (!measuring && now >= begin) {
+            measuring = 1;
+            end = now + atof(argv[9]) * 1e6;
+            puts("begin");
+            fflush(stdout);
+        }
         struct epoll_event events[512];
         int ready = epoll_wait(poll_fd, events, 512, joined < all || slow ? 1 : 20);
         for (int e = 0; e < ready; e++) take(events[e].data.ptr, sizeof buffer);
