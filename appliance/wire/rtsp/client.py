@@ -27,6 +27,7 @@ SHORT_BODY_US = 1_000_000  # see `_give_up_body`
 SESSION_S = 60  # RFC 2326 §12.37, where the server does not say
 MIN_SESSION_S, MAX_SESSION_S = 2, 60  # cameras say 0, or 10^9: kept alive every 1 to 30 s
 MAX_CREDENTIALS_TRIES = 2  # of one request; cameras lock out who tries more
+MAX_REDIRECTS = 3  # of one attempt; the caller counts, as each is another connection
 MAX_SESSION_CHARS = 256
 
 
