@@ -68,6 +68,11 @@ def skip_vui_picture_fields(bits: BitReader) -> None:
         bits.ue()  # chroma_sample_loc_type_bottom_field
 
 
+def _distinct(sets: Sequence[Buffer]) -> tuple[bytes, ...]:
+    """In order, each once: GStreamer 1.22's payloader repeats those of the first unit."""
+    return tuple(dict.fromkeys(map(bytes, sets)))
+
+
 class InBandSets(ABC, Generic[C]):
     """Gathers in-band parameter sets; the codec says how they make a configuration.
 
@@ -91,8 +96,8 @@ class InBandSets(ABC, Generic[C]):
         """
         if not (split.vps or split.sps or split.pps):
             return None
-        vps = tuple(map(bytes, split.vps)) or self._vps
-        sps = tuple(map(bytes, split.sps)) or self._sps
+        vps = _distinct(split.vps) or self._vps
+        sps = _distinct(split.sps) or self._sps
         is_new = sps != self._sps
         if is_new:
             self._check_sps(sps[0])

@@ -29,11 +29,15 @@ class DtsFinder:
     __slots__ = ("_calm", "_depth", "_frame_us", "_last_us", "_seen_us", "_told_depth")
 
     def __init__(self, reorder_frames: int | None, frame_us: int = DEFAULT_FRAME_US) -> None:
-        self._depth = self._told_depth = min(reorder_frames or 0, MAX_DEPTH)
-        self._frame_us = frame_us
+        self.describe(reorder_frames, frame_us)
         self._seen_us: list[int] = []  # the greatest MAX_DEPTH + 1, sorted
         self._last_us: int | None = None
         self._calm = 0
+
+    def describe(self, reorder_frames: int | None, frame_us: int = DEFAULT_FRAME_US) -> None:
+        """New parameter sets are in force; decoding times go on growing."""
+        self._depth = self._told_depth = min(reorder_frames or 0, MAX_DEPTH)
+        self._frame_us = frame_us
 
     @property
     def depth_frames(self) -> int:

@@ -10,7 +10,7 @@ from appliance.errors import PeerError
 from appliance.media.clock import US_PER_S
 from appliance.media.h264 import H264Config
 from appliance.media.h265 import H265Config
-from appliance.media.track import CodecConfig, Kind, Track
+from appliance.media.track import CodecConfig, Track
 from appliance.media.unit import AccessUnit, Buffer
 from appliance.wire.rtp import rtcp
 from appliance.wire.rtp.dts import DEFAULT_FRAME_US, DtsFinder
@@ -20,6 +20,7 @@ from appliance.wire.rtp.reception import Reception
 from appliance.wire.rtp.reorder import Lost, Reorder
 from appliance.wire.rtp.session_clock import TrackClock
 
+MAX_KEY_WAIT_US = 10_000_000  # for streams of intra refresh, which have one key unit, the first
 ADOPT_PACKETS = 16  # of one other payload type, with none of the announced one
 
 
@@ -29,7 +30,8 @@ class IncomingTrack:
     track_id: of the tracks it makes; a new one with the same id when the parameter sets change.
     payload_type: as announced; cameras that send another one are followed.
     patience_us: how long a gap is waited for; 0 by TCP.
-    keep_damaged: give out units whose references were lost; by default they are dropped.
+    keep_damaged: give out units whose references were lost; by default they are dropped until a key
+        unit comes, or for MAX_KEY_WAIT_US.
 
     foreign_packets: of other payload types. faults: damaged packets and reports.
     dropped_units: damaged ones, and those before the parameter sets were known.
@@ -37,6 +39,7 @@ class IncomingTrack:
     """
 
     __slots__ = (
+        "_damaged_us",
         "_depacketizer",
         "_dts",
         "_fresh",
@@ -76,6 +79,7 @@ class IncomingTrack:
         self._depacketizer = depacketizer
         self._dts: DtsFinder | None = None
         self._keep_damaged = keep_damaged
+        self._damaged_us: int | None = None  # since when units are damaged
         self._fresh = False  # the sender began another sequence before the next unit
         self._rival = -1  # a payload type that was not announced
         self._rival_packets = 0
@@ -153,23 +157,33 @@ class IncomingTrack:
 
     def _finish(self, unit: Assembled, now_us: int, units: list[AccessUnit]) -> None:
         config = self._depacketizer.config
-        if config is None or (unit.damaged and not self._keep_damaged):
+        if config is None or self._is_unfit(unit, now_us):
             self.dropped_units += 1
             return
         track = self.track
         if track is None or track.config is not config:
             self.track = track = Track(self.track_id, config, self.clock.stamps.rate_hz)
-            self._dts = _dts_finder(config)
+            self._describe(config)
         pts_us = self.clock.us(unit.stamp, now_us)
         dts_us = self._dts.dts_us(pts_us) if self._dts else pts_us
         fresh, self._fresh = self._fresh, False
         units.append(AccessUnit(track, dts_us, pts_us, unit.key, unit.parts, fresh))
 
+    def _is_unfit(self, unit: Assembled, now_us: int) -> bool:
+        if not unit.damaged:
+            self._damaged_us = None
+            return False
+        if self._damaged_us is None:
+            self._damaged_us = now_us
+        return not self._keep_damaged and now_us - self._damaged_us < MAX_KEY_WAIT_US
 
-def _dts_finder(config: CodecConfig) -> DtsFinder | None:
-    if config.kind is Kind.AUDIO:
-        return None
-    if not isinstance(config, H264Config | H265Config):
-        return DtsFinder(0)
-    frame_us = round(US_PER_S / config.fps) if config.fps else DEFAULT_FRAME_US
-    return DtsFinder(config.max_reorder_frames, frame_us)
+    def _describe(self, config: CodecConfig) -> None:
+        """Decoding times of sound, and of video that is never reordered, are its own."""
+        if not isinstance(config, H264Config | H265Config):
+            self._dts = None
+            return
+        frame_us = round(US_PER_S / config.fps) if config.fps else DEFAULT_FRAME_US
+        if self._dts is None:
+            self._dts = DtsFinder(config.max_reorder_frames, frame_us)
+        else:
+            self._dts.describe(config.max_reorder_frames, frame_us)

@@ -85,6 +85,15 @@ def test_dts_depth_from_a_small_step_back_is_given_up_again() -> None:
     assert finder.depth_frames == 0
 
 
+def test_dts_goes_on_growing_when_parameter_sets_change() -> None:
+    finder = DtsFinder(2, FRAME_US)
+    open_gop = [13, 18, 15, 14, 16]
+    before = place(finder, frames(PYRAMID))
+    finder.describe(2, FRAME_US)
+    assert place(finder, frames(open_gop)) == frames([11, 12, 13, 14, 15])
+    assert before[-1] == 10 * FRAME_US
+
+
 def test_dts_of_pictures_in_reverse_stays_bounded() -> None:
     finder = DtsFinder(None, FRAME_US)
     for pts_us in frames(list(range(5000, 0, -1))):

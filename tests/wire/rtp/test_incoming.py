@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +18,7 @@ from appliance.wire.rtp.clock import unix_us_to_ntp
 from appliance.wire.rtp.formats.contract import Assembled, Payload
 from appliance.wire.rtp.formats.h264 import H264Depacketizer, H264Packetizer
 from appliance.wire.rtp.formats.h265 import H265Depacketizer, H265Packetizer
-from appliance.wire.rtp.incoming import ADOPT_PACKETS, IncomingTrack
+from appliance.wire.rtp.incoming import ADOPT_PACKETS, MAX_KEY_WAIT_US, IncomingTrack
 from appliance.wire.rtp.packet import RtpPacket
 from appliance.wire.rtp.sender import RtpSender
 from appliance.wire.rtp.session_clock import SessionClock
@@ -83,6 +84,18 @@ def test_loss_drops_units_up_to_the_next_key() -> None:
     assert incoming.reception.lost_packets == 1
 
 
+def test_loss_in_a_stream_without_further_keys_is_waited_out() -> None:
+    incoming = h264()
+    parts = list(datagrams("h264"))[:30]
+    for part in parts[:4]:
+        receive(incoming, part)
+    early = [unit for part in parts[5:10] for unit in receive(incoming, part)]
+    later_us = NOW_US + MAX_KEY_WAIT_US
+    late = [unit for part in parts[10:] for unit in receive(incoming, part, later_us)]
+    assert early == []
+    assert [unit.parts for unit in late] == [u.parts for u in clip_units("h264")[1][10:30]]
+
+
 def test_reordered_datagrams_wait_until_due() -> None:
     incoming = h264(patience_us=20_000)
     first, *rest = datagrams("h264")
@@ -97,6 +110,33 @@ def test_reordered_datagrams_wait_until_due() -> None:
     incoming.take(NOW_US + 20_000)
     assert incoming.due_us is None
     assert incoming.reorder.lost == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_datagrams_shuffled_over_a_hundred_come_out_whole(seed: int) -> None:
+    rng = random.Random(seed)
+    incoming = h264(patience_us=1_000_000)
+    first, *rest = datagrams("h264-b")
+    found = receive(incoming, first)
+    packets = [data for part in rest for data in part]
+    order = sorted(range(len(packets)), key=lambda index: index + rng.randrange(100))
+    for place, index in enumerate(order):
+        found += receive(incoming, [packets[index]], NOW_US + place * 1000)
+    assert [unit.parts for unit in found] == [unit.parts for unit in clip_units("h264-b")[1]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_loss_of_a_third_leaves_only_units_that_were_sent(seed: int) -> None:
+    rng = random.Random(seed)
+    incoming = h264(patience_us=5000, keep_damaged=True)
+    found: list[AccessUnit] = []
+    for number, part in enumerate(datagrams("h264-b")):
+        kept = [data for data in part if number == 0 or rng.random() > 0.3]
+        found += receive(incoming, kept, NOW_US + number * 33_333)
+    sent = {unit.parts for unit in clip_units("h264-b")[1]}
+    assert 5 < len(found) < len(sent)
+    assert {unit.parts for unit in found} <= sent
+    assert incoming.reorder.lost > 20
 
 
 def test_units_before_the_parameter_sets_are_dropped_and_counted() -> None:

@@ -105,6 +105,14 @@ def test_depacketizer_trusted_marker_that_lies_is_trusted_no_more() -> None:
     assert depacketizer.dropped_units == 1
 
 
+def test_depacketizer_marker_is_trusted_again_after_a_long_good_stretch() -> None:
+    depacketizer = H264Depacketizer()
+    push_all(depacketizer, [Payload(IDR, True), Payload(SECOND_SLICE, True)], 0)
+    delayed = [bool(push_all(depacketizer, [Payload(SLICE, True)], n)) for n in range(1, 80)]
+    assert all(delayed)
+    assert push_all(depacketizer, [Payload(SLICE, True)], 80)[0].stamp == 80
+
+
 def test_depacketizer_parameter_sets_in_band_make_and_change_the_config() -> None:
     small, large = clip_config("h264-small"), clip_config("h264")
     depacketizer = H264Depacketizer()
@@ -188,6 +196,14 @@ def test_depacketizer_empty_payloads_and_stap_entries_are_nothing() -> None:
     assert parts(depacketizer.flush()) == [(SLICE,)]
 
 
+def test_depacketizer_padding_behind_a_marker_is_no_stray() -> None:
+    depacketizer = H264Depacketizer()
+    found: list[Assembled] = []
+    for n in range(5):
+        found += push_all(depacketizer, [Payload(IDR, True), b""], n)
+    assert [unit.stamp for unit in found] == [0, 1, 2, 3, 4]
+
+
 def test_depacketizer_gap_within_a_unit_drops_it() -> None:
     depacketizer = joined()
     pieces = fragments(SLICE, 4)
@@ -196,6 +212,23 @@ def test_depacketizer_gap_within_a_unit_drops_it() -> None:
     push_all(depacketizer, pieces[3:], TICKS)
     found = push_all(depacketizer, [SLICE], 2 * TICKS) + depacketizer.flush()
     assert [(unit.stamp, unit.damaged) for unit in found] == [(2 * TICKS, True)]
+
+
+def test_depacketizer_gap_after_the_marker_leaves_the_unit() -> None:
+    depacketizer = H264Depacketizer()
+    push_all(depacketizer, [Payload(IDR, True)], 0)
+    depacketizer.lost()
+    found = push_all(depacketizer, [Payload(SLICE, True)], TICKS) + depacketizer.flush()
+    assert [(unit.stamp, unit.damaged) for unit in found] == [(0, False), (TICKS, True)]
+
+
+def test_depacketizer_gap_after_a_marker_that_was_no_end_drops_the_unit() -> None:
+    depacketizer = joined()
+    push_all(depacketizer, [Payload(SLICE, True)], TICKS)
+    depacketizer.lost()
+    push_all(depacketizer, [Payload(SECOND_SLICE, True)], TICKS)
+    assert depacketizer.flush() == []
+    assert depacketizer.dropped_units == 1
 
 
 def test_depacketizer_gap_that_may_hold_the_first_slice_drops_the_unit() -> None:

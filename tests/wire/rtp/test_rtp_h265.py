@@ -6,6 +6,7 @@ import pytest
 from framehash import clip_units
 from video_units import TICKS, clip_config, push_all, unit
 
+from appliance.media.h265 import H265Config
 from appliance.media.track import Track
 from appliance.wire.rtp.formats.contract import Assembled
 from appliance.wire.rtp.formats.h265 import H265Depacketizer, H265Packetizer
@@ -82,6 +83,22 @@ def test_depacketizer_gap_that_may_hold_the_first_slice_drops_the_unit() -> None
     push_all(depacketizer, [SECOND_SLICE], TICKS)
     found = push_all(depacketizer, [SLICE, SECOND_SLICE], 2 * TICKS) + depacketizer.flush()
     assert [unit.parts for unit in found] == [(SLICE, SECOND_SLICE)]
+
+
+def test_depacketizer_zeros_behind_a_nal_unit_are_no_part_of_it() -> None:
+    depacketizer = joined()
+    push_all(depacketizer, [SLICE + b"\0", SECOND_SLICE + b"\0\0", b"\0\0\0"], TICKS)
+    assert [unit.parts for unit in depacketizer.flush()] == [(SLICE, SECOND_SLICE)]
+
+
+def test_depacketizer_parameter_sets_sent_twice_are_kept_once() -> None:
+    config = clip_config("h265")
+    assert isinstance(config, H265Config)
+    depacketizer = H265Depacketizer()
+    twice = [*config.vps, *config.vps, *config.sps, *config.sps, *config.pps, *config.pps]
+    push_all(depacketizer, [*twice, IDR])
+    depacketizer.flush()
+    assert depacketizer.config == config
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,6 @@ class H264Depacketizer(NalDepacketizer[H264Config]):
         super().__init__(ParameterSets(config))
 
     def _take(self, payload: Buffer) -> None:
-        if not payload:  # keep-alive
-            return
         first = payload[0]
         kind = first & _KIND
         if kind == _FU_A:

@@ -29,8 +29,6 @@ class H265Depacketizer(NalDepacketizer[H265Config]):
         super().__init__(ParameterSets(config))
 
     def _take(self, payload: Buffer) -> None:
-        if not payload:  # keep-alive
-            return
         kind = payload[0] >> 1 & 0x3F
         if kind == _FRAGMENTATION:
             self._take_fragment(payload)

@@ -77,12 +77,16 @@ class NalDepacketizer(ABC, Generic[C]):
         """Never raises: a damaged payload spoils its unit."""
         units = [] if stamp == self._stamp else self._start(stamp)
         payload = packet.payload
+        if not payload:  # a keep-alive, or padding to probe the way
+            return units
         if self._done:
-            if payload:
-                self._resume()
+            self._resume()
         elif not self._spoiled:
             if self._marked:
                 self._marked, self._stray_markers = False, True
+                if self._gap:  # the marker was no end, and what follows it is missing
+                    self._spoil()
+                    return units
             self._take(payload)
             if packet.marker and self._has_picture and not self._fragments:
                 self._marked = True
@@ -92,8 +96,9 @@ class NalDepacketizer(ABC, Generic[C]):
         return units
 
     def lost(self) -> None:
-        self._gap = self._damaged = True
-        if self._stamp is not None and not self._done:
+        self._gap = True
+        is_ended = self._marked and self._trust >= 0  # by its marker, as far as is known
+        if self._stamp is not None and not is_ended:
             self._spoil()
 
     def flush(self) -> list[Assembled]:
@@ -103,7 +108,7 @@ class NalDepacketizer(ABC, Generic[C]):
 
     @abstractmethod
     def _take(self, payload: Buffer) -> None:
-        """Take one payload apart."""
+        """Take one payload apart; it is not empty."""
 
     @abstractmethod
     def _is_picture(self, nal: bytes) -> bool:
@@ -118,6 +123,10 @@ class NalDepacketizer(ABC, Generic[C]):
 
     def _add(self, nal: bytes) -> None:
         """One whole NAL unit of the unit in progress."""
+        if not nal[-1]:  # trailing_zero_8bits of a byte stream: ffmpeg 5.1 leaves them to HEVC
+            nal = nal.rstrip(b"\0")
+            if not nal:
+                return
         self._size_bytes += len(nal) + _PIECE_COST_BYTES
         if self._size_bytes > MAX_UNIT_BYTES or len(self._nals) >= MAX_NALS:
             self._spoil()
@@ -184,6 +193,7 @@ class NalDepacketizer(ABC, Generic[C]):
             self._trust += 1
         elif self._stray_markers:
             self._trust = -_DISTRUST_UNITS
+        self._damaged = self._damaged or self._gap
         self._stamp = stamp
         self._done = self._marked = self._stray_markers = False
         return units
