@@ -186,7 +186,7 @@ class RtspClient:
         if self._session:
             self._ask("TEARDOWN", self._base)
 
-    def send_frames(self, frames: Iterable[tuple[int, bytes]]) -> None:
+    def send_frames(self, frames: Iterable[tuple[int, bytes | memoryview]]) -> None:
         """Interleaved packets with their channels: RTCP of a player, media of a recorder."""
         self._output.append(format_frames(frames))
 

@@ -7,6 +7,7 @@ apart is held, and added to without being looked at until it can be whole.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -21,9 +22,9 @@ from appliance.wire.rtsp.message import (
 
 DOLLAR = 0x24
 FRAME_HEAD_BYTES = 4
-MAX_FRAME_BYTES = 0xFFFF
 MAX_GARBAGE_BYTES = 64 << 10  # against a camera that sends anything but RTSP
 
+_pack_head = struct.Struct(">BBH").pack
 _EMPTY_LINES = re.compile(rb"[\r\n]+")
 _PADDING = re.compile(rb"[\r\n\0 ]+")
 _RESUME = re.compile(rb"\$|RTSP/1\.|R(?:T(?:S(?:P(?:/1?)?)?)?)?\Z")
@@ -186,13 +187,20 @@ class InterleavedReader:
         return after
 
 
-def format_frame(channel: int, packet: bytes) -> bytes:
+def format_frame(channel: int, packet: bytes | memoryview) -> bytes:
     """Raises: MisuseError for a packet that a frame cannot hold."""
-    if not 0 <= channel <= 0xFF or len(packet) > MAX_FRAME_BYTES:
-        raise MisuseError("an interleaved frame has a channel of 8 bits and at most 65535 bytes")
-    return b"$%c%c%c%b" % (channel, len(packet) >> 8, len(packet) & 0xFF, packet)
+    return format_frames(((channel, packet),))
 
 
-def format_frames(frames: Iterable[tuple[int, bytes]]) -> bytes:
-    """All of them, to be written at once."""
-    return b"".join([format_frame(channel, packet) for channel, packet in frames])
+def format_frames(frames: Iterable[tuple[int, bytes | memoryview]]) -> bytes:
+    """All of them, to be written at once. Raises: MisuseError as `format_frame`."""
+    parts: list[bytes | memoryview] = []
+    try:
+        for channel, packet in frames:
+            parts.append(_pack_head(DOLLAR, channel, len(packet)))
+            parts.append(packet)
+    except struct.error:
+        raise MisuseError(
+            "an interleaved frame has a channel of 8 bits and at most 65535 bytes"
+        ) from None
+    return b"".join(parts)

@@ -243,7 +243,7 @@ class RtspServer:
         self._take(_QUESTIONS)
         self._answer(code, [("Location", location)] if location else [], reason=reason)
 
-    def send_frames(self, frames: Iterable[tuple[int, bytes]]) -> None:
+    def send_frames(self, frames: Iterable[tuple[int, bytes | memoryview]]) -> None:
         """Interleaved packets with their channels, in the order of the answers."""
         self._output.append(format_frames(frames))
 
