@@ -99,8 +99,9 @@ class IncomingTrack:
         if packet.payload_type != self.payload_type and not self._is_adopted(packet):
             self.foreign_packets += 1
             return
-        self.reception.note(packet, now_us)
         self.reorder.push(packet, now_us)
+        if packet.ssrc == self.reorder.ssrc:
+            self.reception.note(packet, now_us)
 
     def take(self, now_us: int) -> list[AccessUnit]:
         """The units complete by now, on the session's axis of time."""

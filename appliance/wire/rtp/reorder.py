@@ -41,6 +41,7 @@ class Reorder:
     """patience_us: 0 for what cannot be out of order (TCP): a gap shows at once.
 
     duplicates, late, lost, restarts: counters; a packet that is late was counted as lost before.
+    ssrc: whose packets these are; None before the first.
     """
 
     __slots__ = (
@@ -48,7 +49,6 @@ class Reorder:
         "_next",
         "_patience_us",
         "_ready",
-        "_ssrc",
         "_stranger",
         "_stranger_next",
         "_waiting",
@@ -56,6 +56,7 @@ class Reorder:
         "late",
         "lost",
         "restarts",
+        "ssrc",
     )
 
     def __init__(
@@ -63,7 +64,7 @@ class Reorder:
     ) -> None:
         self._patience_us = patience_us
         self._depth_packets = depth_packets  # against memory filled behind a gap
-        self._ssrc: int | None = None
+        self.ssrc: int | None = None
         self._next = 0
         self._ready: list[RtpPacket | Lost] = []
         self._waiting: dict[int, _Waiting] = {}  # by sequence, in order of arrival
@@ -73,7 +74,7 @@ class Reorder:
 
     def push(self, packet: RtpPacket, now_us: int) -> None:
         """One packet as it arrived."""
-        if packet.sequence == self._next and packet.ssrc == self._ssrc:
+        if packet.sequence == self._next and packet.ssrc == self.ssrc:
             self._ready.append(packet)
             self._next = (self._next + 1) & SEQUENCE_MASK
             if self._waiting:
@@ -94,13 +95,13 @@ class Reorder:
         return self._oldest_us() + self._patience_us if self._waiting else None
 
     def _push_unexpected(self, packet: RtpPacket, now_us: int) -> None:
-        if self._ssrc is None:
+        if self.ssrc is None:
             self._begin(packet)
             return
         step = (packet.sequence - self._next) & SEQUENCE_MASK
         behind = SEQUENCE_MASK + 1 - step
         past = MAX_DEPTH_PACKETS if self._patience_us else 0  # nothing comes late by TCP
-        if packet.ssrc != self._ssrc or (step > MAX_DROPOUT_PACKETS and behind > past):
+        if packet.ssrc != self.ssrc or (step > MAX_DROPOUT_PACKETS and behind > past):
             self._push_stranger(packet)
         elif step >= _HALF:
             self.late += 1
@@ -131,7 +132,7 @@ class Reorder:
         self.push(packet, 0)
 
     def _begin(self, packet: RtpPacket) -> None:
-        self._ssrc = packet.ssrc
+        self.ssrc = packet.ssrc
         self._ready.append(packet)
         self._next = (packet.sequence + 1) & SEQUENCE_MASK
 

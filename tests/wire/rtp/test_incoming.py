@@ -182,6 +182,18 @@ def test_other_payload_types_beside_the_announced_one_are_passed_over() -> None:
     assert incoming.payload_type == 96
 
 
+def test_packets_of_ever_new_sources_change_nothing() -> None:
+    incoming = h264(patience_us=1000)
+    found: list[AccessUnit] = []
+    for number, part in enumerate(datagrams("h264")):
+        found += receive(incoming, part)
+        for stray in range(100):
+            strange = RtpSender(96, 0x10000 + 100 * number + stray, stray, 0)
+            found += receive(incoming, strange.datagrams([Payload(b"\x41stray", True)], 0))
+    assert [unit.parts for unit in found] == [unit.parts for unit in clip_units("h264")[1]]
+    assert (incoming.reception.ssrc, incoming.reception.lost_packets) == (SSRC, 0)
+
+
 def test_damaged_packets_and_reports_are_counted() -> None:
     incoming = h264()
     incoming.receive(b"\x80", NOW_US)
