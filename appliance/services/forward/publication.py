@@ -81,7 +81,9 @@ class ClientCore:
 
 
 class Publication:
-    """`run` once. on_start: called when the destination has agreed."""
+    """`run` once. on_start: called when the destination has agreed. is_spare: others can take the
+    stream, so this one is left sooner.
+    """
 
     def __init__(
         self,
@@ -89,13 +91,14 @@ class Publication:
         progress: Progress,
         max_backlog_us: int,
         on_start: Callable[[], None],
-        limits: TcpLimits = LIMITS,
+        *,
+        is_spare: bool = False,
     ) -> None:
         self._stream = stream
         self._progress = progress
         self._max_backlog_us = max_backlog_us
         self._on_start = on_start
-        self._limits = limits
+        self._is_spare = is_spare
         self._started = asyncio.Event()
         self._tags = TagFeed()
 
@@ -110,7 +113,8 @@ class Publication:
         Raises: Refusal, PeerError, CodecUnsupported, OSError, TimeoutError.
         """
         core, address = ClientCore(destination), destination.address
-        connection = await connect_tcp(address.host, address.port, core, self._limits, tls=tls)
+        limits = SHORT_LIMITS if self._is_spare else LIMITS
+        connection = await connect_tcp(address.host, address.port, core, limits, tls=tls)
         async with connection:
             check(connection)
             if connection.transport is not None:

@@ -21,8 +21,6 @@ from appliance.net.tcp import TcpConnection
 from appliance.net.tls import client_context
 from appliance.services.forward.destination import Destination
 from appliance.services.forward.publication import (
-    LIMITS,
-    SHORT_LIMITS,
     Progress,
     Publication,
     Refusal,
@@ -177,7 +175,7 @@ class Push:
                 self._progress,
                 self._rule.max_backlog_us,
                 self._started,
-                SHORT_LIMITS if len(self.destinations) > 1 else LIMITS,
+                is_spare=len(self.destinations) > 1,
             )
             try:
                 await publication.run(destination, tls, self._check_for(destination, horizon))

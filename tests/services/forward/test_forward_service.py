@@ -436,7 +436,7 @@ async def test_fail_over_from_a_destination_that_says_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     short = replace(publication.SHORT_LIMITS, deadline_s=0.2)
-    monkeypatch.setattr("appliance.services.forward.push.SHORT_LIMITS", short)
+    monkeypatch.setattr(publication, "SHORT_LIMITS", short)
     async with (
         origin(mute=True) as one,
         origin() as two,
