@@ -16,7 +16,9 @@ from appliance.media.aac import (
     AdtsSplitter,
     adts_header,
     split_adts,
+    take_config,
 )
+from appliance.media.bits import BitReader
 from appliance.media.track import Codec, Kind
 
 LC = AacConfig.lc(48_000, 2)
@@ -373,3 +375,50 @@ def test_adts_mutated_raises_only_peer_error() -> None:
         seeds,
         500,
     )
+
+
+@pytest.mark.parametrize("before_bits", [0, 1, 7])
+@pytest.mark.parametrize(
+    "config",
+    [LC, AacConfig.lc(12_345, 1), AacConfig(asc(5, 6, 2, "0011" + "00010" + "000"))],
+)
+def test_config_amid_other_bits_is_taken_and_what_follows_stays(
+    before_bits: int, config: AacConfig
+) -> None:
+    length = {LC: 16, AacConfig.lc(12_345, 1): 40}.get(config, 25)
+    writer = BitWriter().u(before_bits, 0)
+    writer.bits += f"{int.from_bytes(config.asc, 'big'):0{len(config.asc) * 8}b}"[:length]
+    bits = BitReader(writer.u(8, 0xA5).to_bytes())
+    bits.skip(before_bits)
+    assert take_config(bits) == config
+    assert bits.u(8) == 0xA5
+
+
+def test_config_amid_other_bits_may_end_with_sbr_and_ps() -> None:
+    sbr = BitWriter().u(5, 2).u(4, 6).u(4, 2).u(3, 0).u(11, 0x2B7).u(5, 5)
+    for extension in ("0", "1" + "0011", "1" + "0011" + f"{0x548:011b}" + "1"):
+        writer = BitWriter()
+        writer.bits = sbr.bits + extension
+        bits = BitReader(writer.u(8, 0xA5).to_bytes())
+        assert take_config(bits).sample_rate_hz == 24_000
+        assert bits.u(8) == 0xA5
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x11",
+        asc(2, 3, 0),  # a program config element
+        asc(23, 3, 2, "0000"),
+        asc(2, 3, 2, "000" + f"{0x2B7:011b}" + "00110" + "0"),
+    ],
+)
+def test_config_amid_other_bits_whose_end_is_unknown_raises(data: bytes) -> None:
+    with pytest.raises(PeerError):
+        take_config(BitReader(data))
+
+
+def test_config_amid_damaged_bits_raises_nothing_but_peer_error() -> None:
+    seeds = [*corpus("asc"), asc(2, 6, 2, "000" + f"{0x2B7:011b}" + "00101" + "1" + "0011")]
+    assert_only_peer_error(lambda data: take_config(BitReader(data)), seeds)
