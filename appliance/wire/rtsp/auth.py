@@ -180,7 +180,7 @@ class Gate:
         ha1 = secrets.get(shown.algorithm, "")
         expected = answer_digest(shown, method, ha1 or "0" * 32)
         is_same = hmac.compare_digest(expected.encode(), shown.response.lower().encode())
-        if not (is_same and ha1 and shown.realm == self.realm and _is_about(shown.uri, url)):
+        if not (is_same and ha1 and _is_about(shown.uri, url)):
             return Verdict.WRONG
         return Verdict.RIGHT if self._is_good(shown.nonce, peer, now_us) else Verdict.STALE
 

@@ -280,7 +280,7 @@ class RtspClient:
         if authorization := self._auth.header(asked.method, asked.url):
             headers.append(("Authorization", authorization))
         asked.has_shown = bool(authorization)
-        if self._session and asked.method != "DESCRIBE":
+        if self._session:
             headers.append(("Session", self._session))
         headers += asked.headers
         self._output.append(format_request(asked.method, asked.url, headers, asked.body))
