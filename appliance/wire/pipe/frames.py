@@ -18,6 +18,7 @@ from appliance.media.bits import Reader
 from appliance.media.g711 import G711Config
 from appliance.media.h264 import H264Config
 from appliance.media.h265 import H265Config
+from appliance.media.l16 import L16Config
 from appliance.media.opus import OpusConfig
 from appliance.media.track import Codec, CodecConfig, Kind, Track
 from appliance.media.unit import AccessUnit
@@ -110,6 +111,11 @@ def _g711(codec: Codec) -> Callable[[bytes], CodecConfig]:
     return decode
 
 
+def _l16(data: bytes) -> CodecConfig:
+    reader = Reader(data)
+    return L16Config(sample_rate_hz=reader.u32(), channels=reader.u8())
+
+
 DECODERS: Mapping[str, Callable[[bytes], CodecConfig]] = {
     Codec.H264: H264Config.from_avcc,
     Codec.H265: H265Config.from_hvcc,
@@ -117,6 +123,7 @@ DECODERS: Mapping[str, Callable[[bytes], CodecConfig]] = {
     Codec.OPUS: OpusConfig.from_opus_head,
     Codec.PCMA: _g711(Codec.PCMA),
     Codec.PCMU: _g711(Codec.PCMU),
+    Codec.L16: _l16,
 }
 
 
@@ -134,7 +141,7 @@ def config_bytes(config: CodecConfig) -> bytes:
             return config.asc
         case OpusConfig():
             return config.to_opus_head()
-        case G711Config():
+        case G711Config() | L16Config():
             return config.sample_rate_hz.to_bytes(4, "big") + bytes((config.channels,))
     raise MisuseError(f"{config.codec} cannot go through the pipe")
 
