@@ -114,14 +114,17 @@ class _Asked:
 class RtspClient:
     """`begin` or `begin_record`, then `receive`; `setup` per track; `play` or `record`.
 
-    noise: at least 16 random bytes, for Digest.
+    noise: at least 16 random bytes, for Digest. auth: of an earlier connection to the same server;
+    some cameras close with their 401 and want the answer on the next one.
     """
 
-    def __init__(self, address: RtspAddress, *, noise: bytes, agent: str) -> None:
+    def __init__(
+        self, address: RtspAddress, *, noise: bytes, agent: str, auth: ClientAuth | None = None
+    ) -> None:
         self._address = address
         self._agent = agent
-        self._auth = ClientAuth(address.user, address.password, noise)
-        self._has_proven = False  # credentials were taken once
+        self._auth = auth or ClientAuth(address.user, address.password, noise)
+        self._has_proven = auth is not None  # credentials were taken once, or may have been
         self._reader = InterleavedReader(is_tolerant=True)
         self._output: list[bytes] = []
         self._cseq = 0
@@ -144,6 +147,11 @@ class RtspClient:
     def public(self) -> frozenset[str]:
         """The methods that the server says it has; it may lie."""
         return self._public
+
+    @property
+    def auth(self) -> ClientAuth:
+        """What it learned of the server's challenges, for the next connection."""
+        return self._auth
 
     @property
     def garbage_bytes(self) -> int:

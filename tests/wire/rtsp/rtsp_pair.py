@@ -7,6 +7,7 @@ from collections.abc import Callable
 from appliance.wire.rtsp import client as c
 from appliance.wire.rtsp import events as e
 from appliance.wire.rtsp.client import RtspClient
+from appliance.wire.rtsp.credentials import ClientAuth
 from appliance.wire.rtsp.server import RtspServer
 from appliance.wire.rtsp.target import parse_rtsp_address
 
@@ -21,8 +22,8 @@ NOISE = bytes(range(32))
 Answer = Callable[[RtspServer, e.Event], None]
 
 
-def make_client(url: str = URL) -> RtspClient:
-    return RtspClient(parse_rtsp_address(url), noise=NOISE, agent="test")
+def make_client(url: str = URL, auth: ClientAuth | None = None) -> RtspClient:
+    return RtspClient(parse_rtsp_address(url), noise=NOISE, agent="test", auth=auth)
 
 
 def make_server() -> RtspServer:

@@ -19,6 +19,7 @@ from appliance.wire.rtsp.client import (
     RtspClient,
     SetUp,
 )
+from appliance.wire.rtsp.credentials import ClientAuth
 from appliance.wire.rtsp.interleaved import Frames, InterleavedReader, format_frame
 from appliance.wire.rtsp.message import Request
 from appliance.wire.rtsp.rtp_info import parse_rtp_info
@@ -36,8 +37,8 @@ def sent(client: RtspClient) -> list[Request]:
 class Camera:
     """Plays a camera by hand: `answer` says its next words to the request under way."""
 
-    def __init__(self, url: str = URL) -> None:
-        self.client = make_client(url)
+    def __init__(self, url: str = URL, auth: ClientAuth | None = None) -> None:
+        self.client = make_client(url, auth)
         self.request: Request = Request("", "", None)  # type: ignore[arg-type]
         self.client.begin(0)
         self.look()
@@ -249,6 +250,20 @@ def test_nonce_is_renewed_within_a_session(stale: str) -> None:
     assert camera.answer("401 No", CHALLENGE.format("b", stale)) == []
     assert 'nonce="b"' in camera.request.headers.get("authorization")
     assert camera.request.method == "GET_PARAMETER"
+
+
+def test_challenge_is_answered_on_the_next_connection_too() -> None:
+    """Some cameras close with their 401; others give every connection a nonce of its own."""
+    url = "rtsp://me:p@cam.local/live/camera"
+    camera = Camera(url)
+    camera.answer("401 No", CHALLENGE.format("a", ""))
+    next_camera = Camera(url, auth=camera.client.auth)
+    assert 'nonce="a"' in next_camera.request.headers.get("authorization")
+    assert next_camera.answer("401 No", CHALLENGE.format("b", "")) == []
+    assert 'nonce="b"' in next_camera.request.headers.get("authorization")
+    assert next_camera.answer("401 No", CHALLENGE.format("c", "")) == [
+        Refused("OPTIONS", 401, "No")
+    ]
 
 
 def test_camera_that_asks_for_a_password_we_have_not_is_told_so() -> None:
