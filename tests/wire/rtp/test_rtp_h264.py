@@ -161,11 +161,21 @@ def test_depacketizer_broken_parameter_set_leaves_the_unit_and_the_config() -> N
         fragments(SLICE, 3)[1:],
         [fragments(SLICE, 3)[0], *fragments(SLICE, 3)],
         [*fragments(SLICE, 3)[:2], SECOND_SLICE],
+        [*fragments(SLICE, 3)[:2], SECOND_SLICE, fragments(SLICE, 3)[2]],
         [stap(SLICE)[:-1]],
         [b"\x78\xff\xff" + SLICE],
         [SLICE, b"\x7c"],
     ],
-    ids=["no end", "no start", "two starts", "cut short", "stap short", "stap size", "empty fu"],
+    ids=[
+        "no end",
+        "no start",
+        "two starts",
+        "cut short",
+        "broken in",
+        "stap short",
+        "stap size",
+        "empty fu",
+    ],
 )
 def test_depacketizer_damaged_unit_is_dropped_and_the_next_marked(payloads: list[bytes]) -> None:
     depacketizer = joined()

@@ -62,10 +62,19 @@ def test_depacketizer_each_form_gives_the_unit(payloads: list[bytes]) -> None:
         fragments(SLICE, 3)[1:],
         [fragments(SLICE, 3)[0], *fragments(SLICE, 3)],
         [*fragments(SLICE, 3)[:2], SECOND_SLICE],
+        [*fragments(SLICE, 3)[:2], SECOND_SLICE, fragments(SLICE, 3)[2]],
         [aggregate(SLICE)[:-1]],
         [SLICE, b"\x62\x01"],
     ],
-    ids=["no end", "no start", "two starts", "cut short", "aggregate short", "empty fragment"],
+    ids=[
+        "no end",
+        "no start",
+        "two starts",
+        "cut short",
+        "broken in",
+        "aggregate short",
+        "empty fragment",
+    ],
 )
 def test_depacketizer_damaged_unit_is_dropped_and_the_next_marked(payloads: list[bytes]) -> None:
     depacketizer = joined()

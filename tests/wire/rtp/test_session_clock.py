@@ -49,7 +49,7 @@ def test_small_differences_move_nothing() -> None:
 def test_tracks_with_clocks_of_their_own_stay_where_they_are() -> None:
     _, video, audio = session(audio_delay_us=100_000)
     video.note(report(0, NOW_US))
-    audio.note(report(AUDIO_BASE, 30_000_000))
+    audio.note(report(AUDIO_BASE, NOW_US - 30_000_000))
     assert audio.us(AUDIO_BASE, 0) == ARRIVAL_US + 100_000
     assert audio.shifts == 0
 
