@@ -88,7 +88,7 @@ def _is_back_channel(session: Session, media: Media) -> bool:
 def _offer(media: Media, kind: Kind) -> Offer:
     formats: dict[int, Format] = {}
     refused: dict[int, str] = {}
-    for payload_type in media.payload_types[:MAX_FORMATS]:
+    for payload_type in _payload_types(media):
         try:
             found = _format(media, payload_type)
         except PeerError as error:
@@ -96,6 +96,13 @@ def _offer(media: Media, kind: Kind) -> Offer:
         else:
             formats[payload_type] = found
     return Offer(media, kind, formats, refused)
+
+
+def _payload_types(media: Media) -> list[int]:
+    """Those of the m= line, and those that only an rtpmap names: cameras get one of them wrong."""
+    heads = (number(value.strip().partition(" ")[0], 127) for value in media.values("rtpmap"))
+    named = (head for head in heads if head is not None)
+    return list(dict.fromkeys((*media.payload_types, *named)))[:MAX_FORMATS]
 
 
 def _format(media: Media, payload_type: int) -> Format:

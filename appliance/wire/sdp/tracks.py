@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from appliance.errors import CodecUnsupported
 from appliance.media.aac import AacConfig
@@ -21,7 +21,7 @@ from appliance.wire.rtp.formats.mpeg4_generic import Mpeg4GenericPacketizer
 from appliance.wire.rtp.formats.opus import OpusPacketizer
 from appliance.wire.rtp.formats.pcm import PcmPacketizer
 from appliance.wire.sdp.parameter_sets import h264_fmtp, h265_fmtp
-from appliance.wire.sdp.session import STATIC, Media, RtpMap
+from appliance.wire.sdp.session import STATIC, Connection, Media, RtpMap, Session
 
 VIDEO_CLOCK_HZ = 90_000
 FIRST_DYNAMIC = 96  # RFC 3551 §6
@@ -37,6 +37,21 @@ def rtp_clock_rate_hz(config: CodecConfig) -> int:
         case H264Config() | H265Config() | Av1Config():
             return VIDEO_CLOCK_HZ
     raise CodecUnsupported(f"{config.codec} in RTP")
+
+
+def session_of(tracks: Iterable[Track], name: str) -> Session:
+    """A live description: one media section per track, controls ``trackID=`` and its id.
+
+    Raises: CodecUnsupported if a track is one that we cannot send.
+    """
+    session = Session(name=name or "-", connection=Connection("0.0.0.0"))
+    session.add("control", "*")
+    session.add("range", "npt=now-")
+    session.media = [
+        describe(track, payload_type, f"trackID={track.id}")
+        for payload_type, track in enumerate(tracks, FIRST_DYNAMIC)
+    ]
+    return session
 
 
 def describe(track: Track, payload_type: int, control: str) -> Media:

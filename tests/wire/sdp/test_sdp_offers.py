@@ -19,7 +19,7 @@ from appliance.wire.sdp.offers import MAX_FORMATS, Format, Offer, offers
 from appliance.wire.sdp.parameter_sets import h264_config, h265_config
 from appliance.wire.sdp.parse import parse
 from appliance.wire.sdp.session import Session
-from appliance.wire.sdp.tracks import describe, packetizer, rtp_clock_rate_hz
+from appliance.wire.sdp.tracks import describe, packetizer, rtp_clock_rate_hz, session_of
 
 AVC, HEVC = avc_config(), hevc_config()
 AV1 = Av1Config(bytes.fromhex("000000043cffbc4af9008040"))
@@ -77,6 +77,19 @@ def test_track_described_by_us_is_what_a_player_reads(line: str, config: CodecCo
     assert found.format.clock_rate_hz == rtp_clock_rate_hz(config)
     assert found.kind is config.kind
     assert hasattr(packetizer(config, 500), "payloads")
+
+
+def test_session_of_tracks_is_live_and_tells_them_apart_by_id() -> None:
+    tracks = [Track(3, AVC), Track(7, AacConfig.lc(48_000, 2)), Track(9, G711Config(Codec.PCMA))]
+    session = parse(session_of(tracks, "cam").pack())
+    assert (session.name, session.control, session.range) == ("cam", "*", "npt=now-")
+    assert [(one.formats, one.control) for one in session.media] == [
+        (("96",), "trackID=3"),
+        (("97",), "trackID=7"),
+        (("8",), "trackID=9"),
+    ]
+    with pytest.raises(CodecUnsupported):
+        session_of([*tracks, Track(10, MjpegConfig(64, 48))], "cam")
 
 
 @pytest.mark.parametrize(
@@ -211,6 +224,11 @@ def test_several_payload_types_are_offered_in_the_order_of_the_sender() -> None:
     assert found.format is not None and found.format.codec is Codec.H265
     assert list(found.refused) == [98]
     assert "'VP8'" in found.refused[98]
+
+
+def test_payload_type_that_only_its_rtpmap_names_is_offered() -> None:
+    found = offer("video", "96", "rtpmap:97 H264/90000")
+    assert list(found.formats) == [97] and list(found.refused) == [96]
 
 
 def test_payload_types_are_bounded() -> None:
