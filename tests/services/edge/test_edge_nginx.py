@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import av
+import pytest
 from appliance_process import ApplianceProcess, appliance_process
 from framehash import clip_hashes, frame_hashes, make_clip
 from nginx_rtmp import Nginx, nginx
@@ -113,6 +114,7 @@ def recording(*command: object) -> Iterator[subprocess.Popen[bytes]]:
             process.send_signal(signal.SIGINT)
 
 
+@pytest.mark.alone  # it is about seconds
 def test_edge_goes_on_within_five_seconds_when_an_origin_is_killed_and_the_other_goes_silent(
     tmp_path: Path,
 ) -> None:
