@@ -114,6 +114,7 @@ class _Asked:
 class RtspClient:
     """`begin` or `begin_record`, then `receive`; `setup` per track; `play` or `record`.
 
+    Requests count from the last `now_us` given: after a pause of the caller's own, `tick` first.
     noise: at least 16 random bytes, for Digest. auth: of an earlier connection to the same server;
     some cameras close with their 401 and want the answer on the next one.
     """
