@@ -28,6 +28,7 @@ class IncomingTrack:
     """Call `receive` for each datagram, `take` after each batch of them and when due.
 
     track_id: of the tracks it makes; a new one with the same id when the parameter sets change.
+    track: the newest; None until parameter sets are known, by the session's description or in band.
     payload_type: as announced; cameras that send another one are followed.
     patience_us: how long a gap is waited for; 0 by TCP.
     keep_damaged: give out units whose references were lost; by default they are dropped until a key
@@ -68,8 +69,6 @@ class IncomingTrack:
         patience_us: int,
         keep_damaged: bool = False,
     ) -> None:
-        self.track_id = track_id
-        self.track: Track | None = None
         self.clock = clock
         self.payload_type = payload_type
         self.reorder = Reorder(patience_us)
@@ -83,6 +82,10 @@ class IncomingTrack:
         self._fresh = False  # the sender began another sequence before the next unit
         self._rival = -1  # a payload type that was not announced
         self._rival_packets = 0
+        self.track_id = track_id
+        self.track: Track | None = None
+        if depacketizer.config is not None:
+            self._describe(depacketizer.config)
 
     @property
     def due_us(self) -> int | None:
@@ -120,7 +123,14 @@ class IncomingTrack:
                 self.faults += 1
                 continue
             for unit in assembled:
-                self._finish(unit, now_us, units)
+                self._give(unit, now_us, units)
+        return units
+
+    def finish(self, now_us: int) -> list[AccessUnit]:
+        """What is left when nothing more will come."""
+        units = self.take(now_us + self.reorder.patience_us)
+        for unit in self._depacketizer.flush():
+            self._give(unit, now_us, units)
         return units
 
     def receive_control(self, data: Buffer, now_us: int) -> None:
@@ -156,15 +166,14 @@ class IncomingTrack:
         self.payload_type = packet.payload_type
         return True
 
-    def _finish(self, unit: Assembled, now_us: int, units: list[AccessUnit]) -> None:
+    def _give(self, unit: Assembled, now_us: int, units: list[AccessUnit]) -> None:
         config = self._depacketizer.config
         if config is None or self._is_unfit(unit, now_us):
             self.dropped_units += 1
             return
         track = self.track
         if track is None or track.config is not config:
-            self.track = track = Track(self.track_id, config, self.clock.stamps.rate_hz)
-            self._describe(config)
+            track = self._describe(config)
         pts_us = self.clock.us(unit.stamp, now_us)
         dts_us = self._dts.dts_us(pts_us) if self._dts else pts_us
         fresh, self._fresh = self._fresh, False
@@ -178,13 +187,15 @@ class IncomingTrack:
             self._damaged_us = now_us
         return not self._keep_damaged and now_us - self._damaged_us < MAX_KEY_WAIT_US
 
-    def _describe(self, config: CodecConfig) -> None:
+    def _describe(self, config: CodecConfig) -> Track:
         """Decoding times of sound, and of video that is never reordered, are its own."""
+        self.track = Track(self.track_id, config, self.clock.stamps.rate_hz)
         if not isinstance(config, H264Config | H265Config):
             self._dts = None
-            return
+            return self.track
         frame_us = round(US_PER_S / config.fps) if config.fps else DEFAULT_FRAME_US
         if self._dts is None:
             self._dts = DtsFinder(config.max_reorder_frames, frame_us)
         else:
             self._dts.describe(config.max_reorder_frames, frame_us)
+        return self.track

@@ -47,7 +47,6 @@ class Reorder:
     __slots__ = (
         "_depth_packets",
         "_next",
-        "_patience_us",
         "_ready",
         "_stranger",
         "_stranger_next",
@@ -55,6 +54,7 @@ class Reorder:
         "duplicates",
         "late",
         "lost",
+        "patience_us",
         "restarts",
         "ssrc",
     )
@@ -62,7 +62,7 @@ class Reorder:
     def __init__(
         self, patience_us: int = DEFAULT_PATIENCE_US, depth_packets: int = MAX_DEPTH_PACKETS
     ) -> None:
-        self._patience_us = patience_us
+        self.patience_us = patience_us
         self._depth_packets = depth_packets  # against memory filled behind a gap
         self.ssrc: int | None = None
         self._next = 0
@@ -84,7 +84,7 @@ class Reorder:
 
     def take(self, now_us: int) -> list[RtpPacket | Lost]:
         """What is in order by now, once; call it after each batch of packets and when due."""
-        while self._waiting and self._oldest_us() + self._patience_us <= now_us:
+        while self._waiting and self._oldest_us() + self.patience_us <= now_us:
             self._skip_gap()
         ready, self._ready = self._ready, []
         return ready
@@ -92,7 +92,7 @@ class Reorder:
     @property
     def due_us(self) -> int | None:
         """When `take` should be called even if nothing arrives."""
-        return self._oldest_us() + self._patience_us if self._waiting else None
+        return self._oldest_us() + self.patience_us if self._waiting else None
 
     def _push_unexpected(self, packet: RtpPacket, now_us: int) -> None:
         if self.ssrc is None:
@@ -100,7 +100,7 @@ class Reorder:
             return
         step = (packet.sequence - self._next) & SEQUENCE_MASK
         behind = SEQUENCE_MASK + 1 - step
-        past = MAX_DEPTH_PACKETS if self._patience_us else 0  # nothing comes late by TCP
+        past = MAX_DEPTH_PACKETS if self.patience_us else 0  # nothing comes late by TCP
         if packet.ssrc != self.ssrc or (step > MAX_DROPOUT_PACKETS and behind > past):
             self._push_stranger(packet)
         elif step >= _HALF:
@@ -109,7 +109,7 @@ class Reorder:
             self.duplicates += 1
         else:
             self._waiting[packet.sequence] = _Waiting(packet, now_us)
-            if self._patience_us == 0 or len(self._waiting) > self._depth_packets:
+            if self.patience_us == 0 or len(self._waiting) > self._depth_packets:
                 self._skip_gap()
 
     def _push_stranger(self, packet: RtpPacket) -> None:

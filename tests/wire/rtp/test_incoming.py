@@ -11,6 +11,7 @@ from video_units import clip_config
 
 from appliance.errors import PeerError
 from appliance.media.clock import us_to_ticks
+from appliance.media.h264 import H264Config
 from appliance.media.track import CodecConfig
 from appliance.media.unit import AccessUnit
 from appliance.wire.rtp import rtcp
@@ -69,6 +70,31 @@ def test_clip_comes_out_as_it_went_in_shifted_to_its_arrival(kind: str) -> None:
     assert incoming.track is not None
     assert {id(unit.track) for unit in found} == {id(incoming.track)}
     assert (incoming.track.id, incoming.track.config) == (5, clip_config(kind))
+
+
+def test_track_is_known_beforehand_if_the_session_describes_it() -> None:
+    config = clip_config("h264")
+    assert isinstance(config, H264Config)
+    depacketizer = H264Depacketizer(config)
+    clock = SessionClock().track(90_000)
+    incoming = IncomingTrack(5, depacketizer, clock, 96, patience_us=0)
+    announced = incoming.track
+    assert announced is not None
+    found = [unit for part in datagrams("h264") for unit in receive(incoming, part)]
+    assert all(unit.track is announced for unit in found)
+
+
+def test_finish_gives_what_waits_behind_a_gap_or_for_its_end() -> None:
+    incoming = h264(patience_us=1_000_000)
+    parts = [
+        [packet[:1] + bytes((packet[1] & 0x7F,)) + packet[2:] for packet in part]  # no marker
+        for part in datagrams("h264")
+    ]
+    found = [unit for part in parts[:29] for unit in receive(incoming, part)]
+    assert len(found) == 28
+    found += receive(incoming, parts[30])
+    found += incoming.finish(NOW_US)
+    assert [unit.key for unit in found] == [True] + [False] * 27 + [True]
 
 
 def test_loss_drops_units_up_to_the_next_key() -> None:
