@@ -53,7 +53,8 @@ def tree(tmp_path: Path) -> Path:
 
 def install(tree: Path, image: Path) -> subprocess.CompletedProcess[str]:
     command = [*AS_ROOT, tree / "install.sh", "--root", image]
-    return subprocess.run(command, capture_output=True, text=True)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # has a python3 of VERSION
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PATH": path})
 
 
 def test_install_leaves_program_user_unit_and_configuration(tree: Path, image: Path) -> None:
