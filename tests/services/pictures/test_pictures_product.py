@@ -88,6 +88,7 @@ def recorded_us(device: ApplianceProcess, folder: Path) -> list[int]:
     return sorted(round(float(packet["pts_time"]) * 1e6) for packet in packets)
 
 
+@pytest.mark.alone  # no frame may be late
 def test_pictures_ten_a_second_for_ten_seconds_drop_no_frame(
     device: ApplianceProcess, tmp_path: Path
 ) -> None:
