@@ -15,6 +15,7 @@ from appliance.wire.rtp.packet import SEQUENCE_MASK, RtpPacket
 
 MAX_DEPTH_PACKETS = 512
 DEFAULT_PATIENCE_US = 100_000
+MAX_HEAD_START_PACKETS = 64  # of the first packet to come, before the announced first one
 MAX_DROPOUT_PACKETS = 3000  # RFC 3550 §A.1: a greater step forward is another sequence
 _HALF = 0x8000
 
@@ -45,6 +46,7 @@ class Reorder:
     """
 
     __slots__ = (
+        "_announced",
         "_depth_packets",
         "_next",
         "_ready",
@@ -65,12 +67,20 @@ class Reorder:
         self.patience_us = patience_us
         self._depth_packets = depth_packets  # against memory filled behind a gap
         self.ssrc: int | None = None
+        self._announced: int | None = None
         self._next = 0
         self._ready: list[RtpPacket | Lost] = []
         self._waiting: dict[int, _Waiting] = {}  # by sequence, in order of arrival
         self._stranger: RtpPacket | None = None
         self._stranger_next = 0  # what was expected next when it came
         self.duplicates = self.late = self.lost = self.restarts = 0
+
+    def expect(self, sequence: int) -> None:
+        """The first sequence number as announced (RTSP's RTP-Info), before any packet.
+
+        Without it the first to come is the first, and what it overtook is late.
+        """
+        self._announced = sequence
 
     def push(self, packet: RtpPacket, now_us: int) -> None:
         """One packet as it arrived."""
@@ -96,7 +106,11 @@ class Reorder:
 
     def _push_unexpected(self, packet: RtpPacket, now_us: int) -> None:
         if self.ssrc is None:
-            self._begin(packet)
+            first = self._announced
+            if first is None or (packet.sequence - first) & SEQUENCE_MASK > MAX_HEAD_START_PACKETS:
+                first = packet.sequence  # cameras announce nonsense as well
+            self.ssrc, self._next = packet.ssrc, first
+            self.push(packet, now_us)
             return
         step = (packet.sequence - self._next) & SEQUENCE_MASK
         behind = SEQUENCE_MASK + 1 - step

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from appliance.wire.rtp.packet import RtpPacket
-from appliance.wire.rtp.reorder import MAX_DROPOUT_PACKETS, Lost, Reorder
+from appliance.wire.rtp.reorder import MAX_DROPOUT_PACKETS, MAX_HEAD_START_PACKETS, Lost, Reorder
 
 PATIENCE_US = 1000
 
@@ -81,6 +81,27 @@ def test_packets_that_all_leave_gaps_stay_bounded() -> None:
     for sequence in range(0, 4000, 2):
         reorder.push(packet(sequence), 0)
         assert len(reorder._waiting) <= 512
+
+
+def test_announced_first_packet_is_waited_for() -> None:
+    reorder = Reorder(PATIENCE_US)
+    reorder.expect(65_535)
+    assert run(reorder, 1, 0) == []
+    assert run(reorder, 65_535, 2) == [65_535, 0, 1, 2]
+
+
+@pytest.mark.parametrize("announced", [5, 1000 - MAX_HEAD_START_PACKETS - 1, 1001, 40_000])
+def test_announced_nonsense_is_not_believed(announced: int) -> None:
+    reorder = Reorder(PATIENCE_US)
+    reorder.expect(announced)
+    assert run(reorder, 1000, 1001) == [1000, 1001]
+
+
+def test_announced_first_packet_that_never_comes_is_lost_in_time() -> None:
+    reorder = Reorder(PATIENCE_US)
+    reorder.expect(1000 - MAX_HEAD_START_PACKETS)
+    assert run(reorder, 1000) == []
+    assert run(reorder, now_us=PATIENCE_US) == [Lost(MAX_HEAD_START_PACKETS), 1000]
 
 
 @pytest.mark.parametrize("patience_us", [0, PATIENCE_US])
