@@ -191,13 +191,15 @@ def _h265(rtpmap: RtpMap, fmtp: _Fmtp, media: Media) -> _Made:
 
 
 def _jpeg(rtpmap: RtpMap, fmtp: _Fmtp, media: Media) -> _Made:
-    size = next(_sizes(media, rtpmap.payload_type), None)
+    size = next(_sizes(media, rtpmap.payload_type, fmtp), None)
     return Codec.MJPEG, None, lambda: JpegDepacketizer(size)
 
 
-def _sizes(media: Media, payload_type: int) -> Iterator[tuple[int, int]]:
-    """``a=x-dimensions:2592,1944`` (GStreamer, Axis), ``a=framesize:26 2592-1944`` (3GPP)."""
-    pairs = [value.partition(",") for value in media.values("x-dimensions")]
+def _sizes(media: Media, payload_type: int, fmtp: _Fmtp) -> Iterator[tuple[int, int]]:
+    """``a=x-dimensions:2592,1944`` (Axis), ``a=framesize:26 2592-1944`` (3GPP), and the former
+    among the format parameters, where other names of GStreamer's caps go."""
+    texts = (*media.values("x-dimensions"), fmtp.get("x-dimensions", ""))
+    pairs = [text.partition(",") for text in texts]
     for value in media.values("framesize"):
         head, _, text = value.partition(" ")
         if number(head, 127) == payload_type:

@@ -202,7 +202,13 @@ def test_opus_has_two_channels_unless_it_says_one(fmtp: str, channels: int) -> N
 
 
 @pytest.mark.parametrize(
-    "attribute", ["x-dimensions:2592,1944", "x-dimensions: 2592 , 1944", "framesize:26 2592-1944"]
+    "attribute",
+    [
+        "x-dimensions:2592,1944",
+        "x-dimensions: 2592 , 1944",
+        "framesize:26 2592-1944",
+        "fmtp:26 x-dimensions=2592,1944",
+    ],
 )
 def test_jpeg_has_the_size_of_the_description_where_its_header_cannot_say(attribute: str) -> None:
     found = offer("video", "26", attribute).format
