@@ -72,32 +72,33 @@ def parse_video_tag(body: bytes | memoryview) -> list[TagPart]:
     """The parts of a video tag, none if it is empty or a command. Raises: PeerError."""
     if not body:
         return []
-    reader = Reader(body)
-    first = reader.u8()
+    first = body[0]
     frame_type = first >> 4 & 7
     is_key = frame_type in {FrameType.KEY, FrameType.GENERATED_KEY}
     if first & EX_VIDEO:
-        parts = _parse_enhanced(reader, first & 0x0F, frame_type)
+        parts = _parse_enhanced(Reader(body[1:]), first & 0x0F, frame_type)
     elif frame_type == FrameType.COMMAND:
         parts = []
     else:
-        parts = [_parse_legacy_video(reader, first & 0x0F)]
+        parts = [_parse_legacy_video(body, first & 0x0F)]
     for part in parts:
         part.is_key = is_key
     return parts
 
 
-def _parse_legacy_video(reader: Reader, codec_id: int) -> TagPart:
+def _parse_legacy_video(body: bytes | memoryview, codec_id: int) -> TagPart:
+    """Without a Reader, as sound below: nearly every message of RTMP is one of these two."""
     fourcc = LEGACY_VIDEO.get(codec_id, _UNKNOWN)
+    view = memoryview(body)
     if codec_id not in {AVC_ID, HEVC_ID}:
-        return TagPart(fourcc, Content.OTHER, reader.rest())
-    packet = reader.u8()
-    composition_ms = _signed24(reader)
+        return TagPart(fourcc, Content.OTHER, view[1:])
+    if len(body) < 5:
+        raise PeerError(f"a video tag of {len(body)} bytes")
     return TagPart(
         fourcc,
-        _AVC_CONTENT.get(packet, Content.OTHER),
-        reader.rest(),
-        composition_ms=composition_ms,
+        _AVC_CONTENT.get(body[1], Content.OTHER),
+        view[5:],
+        composition_ms=int.from_bytes(body[2:5], "big", signed=True),
     )
 
 
@@ -105,16 +106,17 @@ def parse_audio_tag(body: bytes | memoryview) -> list[TagPart]:
     """The parts of an audio tag, none if it is empty. Raises: PeerError."""
     if not body:
         return []
-    reader = Reader(body)
-    first = reader.u8()
+    first = body[0]
     sound_format = first >> 4
     if sound_format == EX_AUDIO_FORMAT:
-        return _parse_enhanced(reader, first & 0x0F, None)
-    content = Content.FRAME
+        return _parse_enhanced(Reader(body[1:]), first & 0x0F, None)
+    content, head_bytes = Content.FRAME, 1
     if sound_format == AAC_FORMAT:
-        content = Content.FRAME if reader.u8() else Content.CONFIG
+        if len(body) < 2:
+            raise PeerError("an AAC tag of one byte")
+        content, head_bytes = Content.FRAME if body[1] else Content.CONFIG, 2
     fourcc = LEGACY_AUDIO.get(sound_format, _UNKNOWN)
-    return [TagPart(fourcc, content, reader.rest(), channels=1 + (first & 1))]
+    return [TagPart(fourcc, content, memoryview(body)[head_bytes:], channels=1 + (first & 1))]
 
 
 def _parse_enhanced(reader: Reader, packet: int, frame_type: int | None) -> list[TagPart]:

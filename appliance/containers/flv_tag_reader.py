@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from operator import is_
 
 from appliance.containers.flv import FourCc, TagType
 from appliance.containers.flv_tag_parser import Content, TagPart, parse_audio_tag, parse_video_tag
@@ -69,7 +68,7 @@ class FlvTagReader:
         self._video = _Lane(Kind.VIDEO)
         self._audio = _Lane(Kind.AUDIO)
         self._clock = Unroller(32)
-        self._announced: tuple[Track, ...] = ()
+        self._announced: tuple[Track | None, Track | None] = (None, None)
         self._damaged_in_row = 0
 
     def receive(self, kind: int, timestamp_ms: int, body: bytes) -> list[Event]:
@@ -93,7 +92,9 @@ class FlvTagReader:
         for part in parts:
             unit = self._read_part(lane, part, timestamp_us)
             if unit is not None:
-                events += self._announce()
+                announced = self._announced
+                if self._video.track is not announced[0] or self._audio.track is not announced[1]:
+                    events.append(self._announce())
                 events.append(unit)
         return events
 
@@ -108,12 +109,9 @@ class FlvTagReader:
             if name == "onMetaData" and isinstance(value, Mapping):
                 self.metadata = value
 
-    def _announce(self) -> list[Event]:
-        tracks = tuple(t for t in (self._video.track, self._audio.track) if t is not None)
-        if len(tracks) == len(self._announced) and all(map(is_, tracks, self._announced)):
-            return []
-        self._announced = tracks
-        return [tracks]
+    def _announce(self) -> tuple[Track, ...]:
+        self._announced = self._video.track, self._audio.track
+        return tuple(track for track in self._announced if track is not None)
 
     def _read_part(self, lane: _Lane, part: TagPart, timestamp_us: int) -> AccessUnit | None:
         if part.content is Content.OTHER or part.fourcc not in _CONFIG_READERS:
@@ -132,7 +130,7 @@ class FlvTagReader:
             return
         name = part.fourcc.decode() if part.fourcc in _UNSUPPORTED else "unknown codec"
         self.ignored[name] += 1
-        if not self._announced and self.ignored.total() > MAX_UNSUPPORTED_TAGS:
+        if not any(self._announced) and self.ignored.total() > MAX_UNSUPPORTED_TAGS:
             names = ", ".join(sorted(self.ignored))
             raise PeerError(f"no codec that can be carried: {names}")
 

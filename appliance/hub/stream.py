@@ -69,6 +69,7 @@ class Stream:
         self.permanent = permanent
         self.borrowed = False  # fetched from an origin for viewers; never handed back to it
         self.tracks: tuple[Track, ...] = ()
+        self.has_video = False
         self.units: Ring[AccessUnit] = Ring(
             max_bytes=limits.units_bytes,
             max_duration_us=limits.units_us,
@@ -95,6 +96,7 @@ class Stream:
             return
         self.units.forget_keys()
         self.tracks = tracks
+        self.has_video = any(track.kind is Kind.VIDEO for track in tracks)
         ids = {track.id for track in tracks}
         if self.placeholder:  # the figures of the media it stands for stay
             ids |= self.stats.keys()
@@ -219,10 +221,6 @@ class Stream:
     def is_live(self) -> bool:
         """Whether media is published; a placeholder is none."""
         return self.publisher is not None and not self.publisher.placeholder
-
-    @property
-    def has_video(self) -> bool:
-        return any(track.kind is Kind.VIDEO for track in self.tracks)
 
     def last_unit_us(self) -> int | None:
         """When the newest unit came of the track that matters (video if there is any)."""

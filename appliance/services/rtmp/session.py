@@ -105,7 +105,10 @@ class RtmpSession:
         try:
             async for events in self._connection:
                 for event in events:
-                    await self._handle(event)
+                    if isinstance(event, Message):
+                        self._receive(event)
+                    else:
+                        await self._handle(event)
                 self._connection.flush()
         finally:
             self._end_publish(self._why)
@@ -115,8 +118,6 @@ class RtmpSession:
 
     async def _handle(self, event: Event) -> None:
         match event:
-            case Message():
-                self._receive(event)
             case ConnectAsked():
                 self._asked = event
                 self._server.accept_connect(self._info())

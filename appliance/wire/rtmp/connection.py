@@ -7,6 +7,7 @@ from appliance.wire.allowance import Allowance
 from appliance.wire.rtmp.chunks import ChunkReader, ChunkWriter
 from appliance.wire.rtmp.message import (
     CONTROL_CSID,
+    MEDIA_KINDS,
     Message,
     MessageType,
     UserEvent,
@@ -51,7 +52,7 @@ class Connection:
         messages = [
             message
             for message in self._reader.receive(data)
-            if not self._handle_control(message, now_us)
+            if message.kind in MEDIA_KINDS or not self._handle_control(message, now_us)
         ]
         self._acknowledge()
         return messages

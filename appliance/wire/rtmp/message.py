@@ -52,6 +52,7 @@ MAX_MEDIA_BYTES = (4 << 20) + 4096
 MAX_DATA_BYTES = 256 << 10
 MAX_COMMAND_BYTES = 64 << 10
 MAX_CONTROL_BYTES = 64
+MEDIA_KINDS = frozenset({MessageType.AUDIO, MessageType.VIDEO, MessageType.DATA})
 _MEDIA = frozenset({MessageType.AUDIO, MessageType.VIDEO, MessageType.AGGREGATE})
 _DATA = frozenset({MessageType.DATA, MessageType.DATA_AMF3})
 _CONTROL = frozenset(range(MessageType.SET_CHUNK_SIZE, MessageType.SET_PEER_BANDWIDTH + 1))

@@ -41,6 +41,7 @@ from appliance.wire.rtmp.events import (
 )
 from appliance.wire.rtmp.handshake import ServerHandshake
 from appliance.wire.rtmp.message import (
+    MEDIA_KINDS,
     Message,
     MessageType,
     UserEvent,
@@ -214,11 +215,11 @@ class RtmpServer:
     # -- messages -----------------------------------------------------------------------------
 
     def _handle(self, message: Message) -> list[Event]:
+        if message.kind in MEDIA_KINDS:
+            return [message] if self._publishes(message) else []
         match message.kind:
             case MessageType.COMMAND | MessageType.COMMAND_AMF3:
                 return self._obey(message)
-            case MessageType.AUDIO | MessageType.VIDEO | MessageType.DATA:
-                return [message] if self._publishes(message) else []
             case MessageType.DATA_AMF3 if message.payload[:1] == b"\0":
                 data = Message(
                     MessageType.DATA, message.stream_id, message.timestamp_ms, message.payload[1:]
