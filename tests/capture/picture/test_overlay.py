@@ -30,12 +30,19 @@ def drawn(settings: OverlayOptions, width: int = 640, height: int = 360) -> Canv
 
 def box_of(canvas: Canvas) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of what is not ground any more; the last two are outside."""
-    at = probe(canvas)
+    at, ground = probe(canvas), (120, 90, 200)
+    lines = visible(canvas)
+    luma, chroma = lines[: canvas.height], lines[canvas.height :]
+    cb, cr = chroma[: len(chroma) // 2], chroma[len(chroma) // 2 :]
     changed = [
         (x, y)
         for y in range(canvas.height)
+        if any(
+            {*row} != {value}
+            for row, value in zip((luma[y], cb[y // 2], cr[y // 2]), ground, strict=True)
+        )
         for x in range(canvas.width)
-        if at(x, y) != (120, 90, 200)
+        if at(x, y) != ground
     ]
     assert changed, "nothing was drawn"
     columns, rows = [x for x, _ in changed], [y for _, y in changed]
