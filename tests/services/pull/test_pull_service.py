@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -239,6 +240,48 @@ async def test_pull_of_what_is_no_live_flv_is_told(reply: bytes, words: str) -> 
         place(pulled(origin.url()), serves=False, pulls=QUICK) as edge,
     ):
         await until_error(edge, words)
+
+
+SCRIPT = b"\x12\0\xff\xff\0\0\0\0\0\0\0" + bytes(0xFFFF) + bytes(4)
+UNKNOWN = b"\x1f\0\xff\xff\0\0\0\0\0\0\0" + bytes(0xFFFF) + bytes(4)
+EMPTY = b"\x09\0\0\0\0\0\0\0\0\0\0" + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("first", "more", "words"),
+    [
+        (b"", SCRIPT, "silent: no media"),
+        (b"", UNKNOWN, "silent: no media"),
+        (b"", EMPTY * 1000, "silent: no media"),
+        (b"\x09\xff\xff\xff\0\0\0\0\0\0\0", bytes(1 << 16), "an FLV tag of 16777215 bytes"),
+        (b"\x12\xff\xff\xff\0\0\0\0\0\0\0", bytes(1 << 16), "an FLV tag of 16777215 bytes"),
+        (b"\x09\x30\0\0\0\0\0\0\0\0\0", b"\x17" * (1 << 16), "garbage: "),
+        (bytes(100), bytes(1 << 16), "garbage: FLV tag|silent: no media"),
+    ],
+    ids=["scripts", "unknown tags", "empty tags", "huge tag", "huge script", "large tags", "zeros"],
+)
+async def test_pull_of_what_never_ends_and_shows_nothing_is_left(
+    first: bytes, more: bytes, words: str
+) -> None:
+    """As fast as it is taken: it ends by the clock or by what may be held, whichever is sooner."""
+    sent = 0
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer("200 OK", body=b"FLV\x01\x05\0\0\0\x09\0\0\0\0" + first))
+        while True:
+            writer.write(more)
+            await writer.drain()
+            sent += len(more)
+
+    async with (
+        listening(pour) as port,
+        place(pulled(f"http://127.0.0.1:{port}/a.flv"), serves=False, pulls=QUICK) as edge,
+    ):
+        await until(lambda: re.search(words, last_error(edge)))
+        assert not edge.stream.is_live
+        assert sent > 0
 
 
 async def test_pull_by_rtmp_from_a_web_server_is_told() -> None:
