@@ -103,6 +103,15 @@ def test_unit_that_lacks_a_packet_is_dropped_and_the_next_ones_are_damaged(missi
     assert [(one.stamp, one.damaged) for one in found][-2:] == [(9000, True), (12_000, False)]
 
 
+def test_unit_after_a_gap_that_begins_with_a_new_stamp_is_whole() -> None:
+    taken = joined()
+    taken.lost()
+    assert not taken.push(packet(PLAIN_PACKET), 3000)  # its first packet may be what is lost
+    assert not taken.push(packet(PLAIN_PACKET), 6000)
+    found = taken.push(packet(PLAIN_PACKET, marker=True), 6000)
+    assert parts_of(found) == [(6000, False, PLAIN * 2)]
+
+
 def test_key_after_a_gap_is_taken_at_once() -> None:
     taken = joined()
     taken.lost()

@@ -9,7 +9,7 @@ from appliance.errors import PeerError
 from appliance.media.aac import AacConfig
 from appliance.media.bits import BitReader
 from appliance.wire.rtp.formats.contract import Assembled
-from appliance.wire.rtp.formats.latm import MAX_ELEMENT_BYTES, LatmDepacketizer
+from appliance.wire.rtp.formats.latm import MAX_ELEMENT_BYTES, MAX_ELEMENTS, LatmDepacketizer
 from appliance.wire.rtp.formats.stream_mux import StreamMux, parse_stream_mux
 
 CONFIG = AacConfig.lc(48_000, 2)
@@ -145,8 +145,12 @@ def test_frame_that_passes_the_end_raises() -> None:
         out_of_band().push(packet(b"\xff\xff", marker=True), 0)
 
 
-def test_flood_of_empty_elements_is_bounded() -> None:
-    assert out_of_band().push(packet(bytes(60_000), marker=True), 0) == []
+def test_flood_of_elements_is_refused() -> None:
+    most = element(b"a") * MAX_ELEMENTS
+    assert len(out_of_band().push(packet(most, marker=True), 0)) == MAX_ELEMENTS
+    for data in (most + element(b"a"), bytes(60_000)):
+        with pytest.raises(PeerError, match="more than"):
+            out_of_band().push(packet(data, marker=True), 0)
 
 
 def test_stream_without_any_configuration_is_refused() -> None:
@@ -172,21 +176,25 @@ def test_mux_with_sbr_appended_to_its_configuration_ends_behind_it() -> None:
     assert (found.config.sample_rate_hz, found.other_data_bits) == (24_000, 0)
 
 
+def start(*, programs: int = 1, layers: int = 1) -> BitWriter:
+    return BitWriter().u(1, 0).u(1, 1).u(6, 0).u(4, programs - 1).u(3, layers - 1)
+
+
 @pytest.mark.parametrize(
-    "bits",
+    ("bits", "why"),
     [
-        BitWriter().u(1, 1).u(1, 1),
-        BitWriter().u(1, 0).u(1, 0),
-        BitWriter().u(1, 0).u(1, 1).u(6, 0).u(4, 1),
-        BitWriter().u(1, 0).u(1, 1).u(6, 0).u(4, 0).u(3, 1),
-        BitWriter().u(1, 0).u(1, 1).u(6, 0).u(7, 0).u(16, 0x1190).u(3, 1),
-        BitWriter().u(1, 0).u(1, 1).u(6, 0).u(7, 0).u(16, 0x1180),  # channels in a PCE
-        BitWriter().u(1, 0).u(1, 1).u(6, 0).u(7, 0).u(16, 0xB990),  # error resilient
-        BitWriter().u(1, 0).u(1, 1),
+        (BitWriter().u(1, 1).u(1, 1), "version"),
+        (BitWriter().u(1, 0).u(1, 0), "framed alike"),
+        (start(programs=2).u(16, 0x1190), "programs"),
+        (start(layers=2).u(16, 0x1190), "programs or layers"),
+        (start().u(16, 0x1190).u(3, 1), "length before"),
+        (start().u(16, 0x1180).u(3, 1), "truncated"),  # channels in a program config element
+        (start().u(16, 0xB990).u(16, 0), "extensions"),  # error resilient
+        (start(), "truncated"),
     ],
 )
-def test_mux_that_we_do_not_read_raises(bits: BitWriter) -> None:
-    with pytest.raises(PeerError):
+def test_mux_that_we_do_not_read_raises(bits: BitWriter, why: str) -> None:
+    with pytest.raises(PeerError, match=why):
         parsed(bits)
 
 

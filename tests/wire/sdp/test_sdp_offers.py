@@ -141,6 +141,11 @@ def test_hevc_parameter_sets_are_read_with_a_vps_that_stands_elsewhere() -> None
     assert h265_config(mixed) == HEVC
 
 
+@pytest.mark.parametrize("name", ["H265", "h265", "HEVC"])
+def test_hevc_is_known_by_both_its_names(name: str) -> None:
+    assert taken("video", f"{name}/90000").codec is Codec.H265
+
+
 def test_interleaved_video_is_refused() -> None:
     assert "interleaved" in refusal("video", "H264/90000", "packetization-mode=2")
     assert "interleaved" in refusal("video", "H265/90000", "sprop-max-don-diff=3")

@@ -71,6 +71,7 @@ def test_description_with_any_line_end_is_the_same(line_end: str) -> None:
 def test_description_as_bytes_with_nul_and_foreign_letters_is_read() -> None:
     assert parse(TEXT.replace("A name", "Caméra").encode("latin-1") + b"\0").name == "Cam\ufffdra"
     assert parse(memoryview(TEXT.encode())) == parse(TEXT)
+    assert parse(TEXT.rstrip() + "\0") == parse(TEXT)
 
 
 def test_lines_that_cannot_be_read_are_left_out() -> None:

@@ -62,16 +62,18 @@ class LatmDepacketizer:
         position = 0  # in bytes: elements are byte-aligned (ByteAlign, §1.7.3.1)
         for _ in range(MAX_ELEMENTS):
             if position >= len(data):
-                break
+                return units
             frames, position = self._read_element(data, position)
             config = self._config
             if config is None:
-                break
+                return units
             duration = config.frame_samples * self._clock_rate_hz // config.sample_rate_hz
             units += [
                 Assembled(stamp + (len(units) + index) * duration, (frame,), True, duration)
                 for index, frame in enumerate(frames)
             ]
+        if position < len(data):
+            raise PeerError(f"more than {MAX_ELEMENTS} AudioMuxElements in a packet")
         return units
 
     def _read_element(self, data: bytes, position: int) -> tuple[list[bytes], int]:
