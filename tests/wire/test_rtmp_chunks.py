@@ -80,6 +80,62 @@ def test_extended_stamp_may_be_repeated_or_not(repeated: bool) -> None:
     assert ChunkReader().receive(data) == [Message(VIDEO, 1, 0x0123_4567, picture)]
 
 
+@pytest.mark.parametrize("size", [129, 130, 131, 132, 133, 256, 257, 300])
+@pytest.mark.parametrize("repeated", [True, False])
+@pytest.mark.parametrize("form", [0, 1, 2])
+def test_message_with_an_extended_stamp_is_complete_with_its_last_byte(
+    size: int, repeated: bool, form: int
+) -> None:
+    """R22: also if there is less left than a stamp would take; byte by byte and at once."""
+    stamp, picture = bytes.fromhex("01020304"), bytes(range(5, 255)) * 2
+    picture = picture[:size]
+    head = bytes.fromhex(("06 ffffff {} 09 01000000", "46 ffffff {} 09", "86 ffffff")[form].format(
+        size.to_bytes(3, "big").hex()
+    ))  # fmt: skip
+    data = head + stamp + picture[:128]
+    for start in range(128, size, 128):
+        data += b"\xc6" + (stamp if repeated else b"") + picture[start : start + 128]
+    before = bytes.fromhex("06 000010") + size.to_bytes(3, "big") + bytes.fromhex("09 01000000")
+    before += b"\xc6".join(bytes(128)[: size - start] for start in range(0, size, 128))
+    for step in (1, len(data)):
+        reader, found = ChunkReader(), list[Message]()
+        assert len(reader.receive(before)) == 1
+        for start in range(0, len(data), step):
+            found += reader.receive(data[start : start + step])
+        (message,) = found
+        assert message == Message(VIDEO, 1, 0x0102_0304 + (0x10 if form else 0), picture)
+        assert reader.pending_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "field", "expected"),
+    [
+        (0, "fffffe", 0xFF_FFFE),
+        (0, "ffffff 00ffffff", 0xFF_FFFF),
+        (0, "ffffff 01000000", 0x100_0000),
+        (0xFFFF_FFF0, "000020", 0x10),
+        (0xFFFF_FFF0, "ffffff ffffffff", 0xFFFF_FFEF),
+        (1000, "ffffff ffffffd8", 960),
+        (1000, "ffffff 80000000", 0x8000_03E8),
+        (1000, "000000", 1000),
+    ],
+)
+@pytest.mark.parametrize("form", [1, 2])
+def test_delta_of_any_size_moves_the_stamp_within_32_bits(
+    first: int, field: str, expected: int, form: int
+) -> None:
+    """R22: the edge of 24 bits, wraps, steps back; what they mean is for who unrolls them."""
+    reader = ChunkReader()
+    absolute = first.to_bytes(4, "big")
+    head = absolute[1:] if first < 0xFF_FFFF else b"\xff\xff\xff"
+    extended = b"" if first < 0xFF_FFFF else absolute
+    reader.receive(b"\4" + head + bytes.fromhex("000001 08 01000000") + extended + b"a")
+    stamp, extended = bytes.fromhex(field)[:3], bytes.fromhex(field)[3:]
+    rest = bytes.fromhex("000001 08") if form == 1 else b""
+    (message,) = reader.receive(bytes((form << 6 | 4,)) + stamp + rest + extended + b"b")
+    assert message.timestamp_ms == expected
+
+
 def test_format_3_begins_a_message_with_the_delta_before() -> None:
     data = bytes.fromhex("04 00000a 000001 08 01000000 61 44 000005 000001 08 62 c4 63")
     assert [message.timestamp_ms for message in ChunkReader().receive(data)] == [10, 15, 20]

@@ -113,11 +113,11 @@ class ChunkReader:
         stamp_bytes = b""
         if is_extended:
             stamp_bytes = bytes(data[position : position + 4])
-            if len(stamp_bytes) < 4:
-                return None
             # A continuation repeats the extended stamp, but not with all peers.
-            if form == 3 and int.from_bytes(stamp_bytes, "big") != lane.field_ms:
+            if form == 3 and not lane.field_ms.to_bytes(4, "big").startswith(stamp_bytes):
                 stamp_bytes = b""
+            elif len(stamp_bytes) < 4:
+                return None
             position += len(stamp_bytes)
         if lane.parts is None:
             self._check_head(lane, form, header)
