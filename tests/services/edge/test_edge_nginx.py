@@ -21,8 +21,8 @@ from nginx_rtmp import Nginx, nginx
 DEADLINE_S = 30.0
 KIND = "h264-small+aac"
 MORE_BYTES = 6_000
-CLOCKED = ("ffmpeg", "-v", "error", "-nostdin", "-analyzeduration", "300000")
-CLOCKED += ("-use_wallclock_as_timestamps", "1")
+HASTY = ("ffmpeg", "-v", "error", "-nostdin", "-analyzeduration", "300000")
+CLOCKED = (*HASTY, "-use_wallclock_as_timestamps", "1")
 UNCHANGED = ("-c", "copy", "-copyts", "-flush_packets", "1", "-f", "nut")
 EDGE = '[edge]\norigins = [{origins}]\non_demand_close = "500ms"\nsilence = "2s"\n'
 

@@ -59,6 +59,10 @@ def count_packets(file: Path, format: str = "flv") -> int:
         return 0
 
 
+def wait_packets(file: Path, count: int, format: str = "flv") -> None:
+    wait_until(lambda: count_packets(file, format) >= count, f"{count} packets in {file}")
+
+
 def end_players(device: ApplianceProcess) -> None:
     """So that they write what they hold: by the API, once everything is on its way."""
     fields = {"Authorization": f"Bearer {device.owner_key}"}

@@ -11,7 +11,7 @@ import pytest
 from appliance_process import ApplianceProcess
 from framehash import assert_same_times, clip_hashes, frame_hashes, make_clip, packet_times
 from hls_recording import CONTAINERS, RESOLUTION_US, check_beginning, record_hls
-from recording import count_packets, end_players, running, sessions_of, wait_until
+from recording import end_players, running, sessions_of, wait_packets, wait_until
 
 KIND = "h264-b+aac"
 FFMPEG = ("ffmpeg", "-v", "error", "-nostdin", "-y")
@@ -70,7 +70,7 @@ def recordings(
             if "vlc" in name:
                 processes[name].wait(20)
             else:
-                wait_until(lambda n=name, f=format: count_packets(files[n], f) >= total, name)
+                wait_packets(files[name], total, format)
     return files
 
 

@@ -11,7 +11,7 @@ import pytest
 from appliance_process import ApplianceProcess, appliance_process
 from framehash import clip_hashes, frame_hashes, packet_times
 from nginx_rtmp import Nginx, free_port
-from recording import count_packets, running, wait_until
+from recording import count_packets, running, wait_packets
 
 KIND = "h264+aac"
 APPLICATIONS = """
@@ -43,8 +43,8 @@ def record_there(there: Nginx, folder: Path) -> dict[str, Path]:
         recorded(f"{there.origin}pull/cam", files["pull"]),
         recorded(f"{there.origin}forwarded/cam", files["forwarded"]),
     ):
-        for name, file in files.items():
-            wait_until(lambda f=file: count_packets(f) >= ENOUGH, name)
+        for file in files.values():
+            wait_packets(file, ENOUGH)
     return files
 
 
@@ -92,7 +92,7 @@ def test_nginx_pushes_pulls_and_is_forwarded_to_and_again_after_it_was_killed(
         count = count_packets(seen)
         begin(device, nginx)
         after = record_there(nginx, tmp_path / "after")
-        wait_until(lambda: count_packets(seen) > count + ENOUGH, "who watches here goes on")
+        wait_packets(seen, count + ENOUGH)  # who watches here goes on
         assert "Traceback" not in device.log
     for file in (*before.values(), *after.values()):
         check(file)

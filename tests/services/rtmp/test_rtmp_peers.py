@@ -23,7 +23,7 @@ from framehash import (
     packet_times_of_new_libav,
 )
 from hls_recording import RESOLUTION_US, check_beginning, record_hls
-from recording import DEADLINE_S, count_packets, end_players, running, sessions_of, wait_until
+from recording import DEADLINE_S, end_players, running, sessions_of, wait_packets, wait_until
 
 FFMPEG = ("ffmpeg", "-v", "error", "-nostdin", "-y")
 
@@ -75,7 +75,7 @@ def test_clip_of_newer_codecs_comes_out_as_it_went_in(
         total = sum(map(len, expected.values()))
         hls = record_hls(device, name)
         end_players(device)
-        wait_until(lambda: count_packets(file) >= total, "all of it")
+        wait_packets(file, total)
     assert frame_hashes(file, "flv") == clip_hashes(kind)
     times = packet_times_of_new_libav(file, "flv")
     assert_same_times(expected, times, resolution_us=RESOLUTION_US)

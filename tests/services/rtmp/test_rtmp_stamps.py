@@ -13,7 +13,7 @@ import pytest
 from appliance_process import ApplianceProcess
 from framehash import clip_hashes, frame_hashes, packet_times
 from hls_recording import CONTAINERS, record_hls
-from recording import count_packets, end_players, running, sessions_of, wait_until
+from recording import end_players, running, sessions_of, wait_packets, wait_until
 from rtmp_peer import RtmpPeer, Tag, clip_tags
 
 from appliance.wire.rtmp.message import MessageType
@@ -64,13 +64,10 @@ def finish(device: ApplianceProcess, files: list[Path]) -> None:
     """Returns when all that was sent is in the files."""
     for file in files:
         if file.stem == "ffmpeg":
-            wait_until(lambda: count_packets(file) >= PICTURES * 2, str(file))  # noqa: B023 - now
+            wait_packets(file, PICTURES * 2)
     end_players(device)
     for file in files:
-        wait_until(
-            lambda: count_packets(file, FORMS[file.suffix]) >= PICTURES,  # noqa: B023 - now
-            str(file),
-        )
+        wait_packets(file, PICTURES, FORMS[file.suffix])
 
 
 def check_times(file: Path, pictures: int, longest_us: dict[str, int]) -> None:
