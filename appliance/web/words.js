@@ -102,11 +102,19 @@ export function cameraNotice(stream) {
   return camera && camera.slowed ? `Reduced for now: ${camera.slowed}.` : '';
 }
 
-// Only where there are destinations.
-function forwarded(states) {
+// Only where there are destinations; by name for who may know them.
+function forwarded(stream) {
+  if (stream.destinations) return stream.destinations.map((one) => [`Forwarded to ${one.name}`, sent(one)]);
+  const states = stream.forwards || [];
   if (!states.length) return [];
   const live = states.filter((state) => state === 'live').length;
   return [['Forwarded to', `${live} of ${states.length}`]];
+}
+
+function sent({ state, bytes, lag_ms: lag, last_error: error }) {
+  if (state !== 'live') return error ? `${state}: ${error}` : state;
+  const megabytes = `${(bytes / 1e6).toFixed(1)} MB`;
+  return lag >= LATE_MS ? `${megabytes}, ${duration(lag)} behind` : megabytes;
 }
 
 // The same figures on the card and beside the player.
@@ -119,6 +127,6 @@ export function figures(stream, extra_ms) {
     ['Bitrate', stream.online && !stream.placeholder ? bitrate(stream.bitrate_bps) : '–'],
     ['Viewers', String(stream.viewers)],
     ['Last frame', age(ms), 'age'],
-    ...forwarded(stream.forwards || []),
+    ...forwarded(stream),
   ];
 }

@@ -233,6 +233,23 @@ def test_device_page_tells_how_many_destinations_take_a_stream(
         browser.command("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
 
 
+def test_device_page_tells_its_owner_how_each_destination_does(
+    browser: Chromium, device: ApplianceProcess
+) -> None:
+    live = {"name": "origin/live", "state": "live", "bytes": 2_500_000, "lag_ms": 3000}
+    lost = {"name": "other/live", "state": "waiting", "bytes": 0, "lag_ms": 0}
+    places = [live | {"last_error": "reset"}, lost | {"last_error": "refused"}]
+    script = fake_feed(browser, forwards=["live", "waiting"], destinations=places)
+    try:
+        browser.open(device.url)
+        browser.wait("document.querySelector('.card .figures div')")
+        shown = figures(browser)
+    finally:
+        browser.command("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+    assert shown["Forwarded to origin/live"] == "2.5 MB, 3 s behind"
+    assert shown["Forwarded to other/live"] == "waiting: refused"
+
+
 @pytest.mark.parametrize("width", [360, 768, 1280, 3840])
 @pytest.mark.parametrize("path", ["", "live/camera", "live/nobody"])
 def test_pages_fit_every_width(

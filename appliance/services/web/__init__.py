@@ -21,6 +21,7 @@ from appliance.services.web.assets import Assets
 from appliance.services.web.lan import LanAddress, local_port
 from appliance.services.web.rows import camera_row, offline_row, stream_row
 
+DESTINATION_FIELDS = ("stream", "name", "state", "bytes", "lag_ms", "last_error")
 ROWS_KEPT_US = 500_000  # what one look at a stream costs is paid at most twice a second
 PAGE_HEADERS = {
     "Cache-Control": "no-cache",
@@ -125,9 +126,28 @@ class WebService:
             "page": self._assets.version,
             "now_unix_ms": self._context.hub.clock.unix_us() // 1000,
             "address": None if port is None else await self._lan.find(port),
-            "streams": rows,
+            "streams": await self._with_destinations(rows, request),
         }
         return _json(document)
+
+    async def _with_destinations(
+        self, rows: list[dict[str, Any]], request: Request
+    ) -> list[dict[str, Any]]:
+        """Where streams are forwarded to is for who may read it in the API, too."""
+        report = self._context.reports.get("forward")
+        if report is None or not any(row["forwards"] for row in rows):
+            return rows
+        try:
+            await self._context.access.check(
+                Action.API, "", request.peer_ip, credentials_of(request)
+            )
+        except AuthError:
+            return rows
+        places = [{field: one[field] for field in DESTINATION_FIELDS} for one in report()]
+        return [
+            row | {"destinations": [one for one in places if one["stream"] == row["name"]]}
+            for row in rows
+        ]
 
     async def _visible(self, request: Request) -> tuple[list[dict[str, Any]], AuthError | None]:
         """The rows, and why there are not more of them."""

@@ -293,6 +293,23 @@ async def test_web_streams_tell_how_destinations_do_and_nothing_of_where_they_ar
     assert "origin" not in answer.text
 
 
+async def test_web_streams_name_destinations_to_who_may_read_them_in_the_api(
+    tmp_path: Path,
+) -> None:
+    async with device(StreamSettings("live/camera"), state=tmp_path) as here:
+        owner_key = here.context.access.make_owner()
+        place = {"name": "origin/live", "state": "waiting", "bytes": 7, "lag_ms": 0}
+        place |= {"stream": "live/camera", "last_error": "refused"}
+        here.context.reports["forward"] = lambda: [
+            place | {"attempts": 3}, place | {"stream": "live/other"}
+        ]  # fmt: skip
+        answer = await here.get("/web/streams.json", f"Authorization: Bearer {owner_key}")
+        [row] = answer.json["streams"]
+        stranger = await here.get("/web/streams.json")
+    assert row["destinations"] == [place]
+    assert "origin" not in stranger.text
+
+
 class Camera:
     """Tells of itself what it is told to."""
 
