@@ -15,7 +15,7 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ssl import SSLContext
@@ -66,6 +66,7 @@ class FaultCamera:
     """Switches are looked at when what they are about comes up, and may be changed at any time.
 
     film, speed, rounds: what is filmed, how many times as fast, and how often; then it is silent.
+        Another film, with the same kinds of tracks, begins with the next keyframe.
     greets: False accepts and says nothing, ever.
     answers: by method, a status and headers instead of what is due; "" is no answer at all.
     refuses: a status by kind of transport (TCP, UDP, MULTICAST). swallows: kinds that are agreed
@@ -77,6 +78,7 @@ class FaultCamera:
         32-bit stamps wrap. payload_types: instead of the announced ones, by index.
     weather: what becomes of packets. shift_us: of the stamps, from now on.
     between: raw bytes sent behind each unit by TCP. dribble_bytes: TCP in pieces so small.
+    needs_punch: by UDP it sends to where packets come from, and nothing before.
     reports_s: pause between sender reports. ntp_of: what they say it is, of our Unix time in µs.
     """
 
@@ -103,6 +105,7 @@ class FaultCamera:
     dribble_bytes: int = 0
     reports_s: float = 1.0
     ntp_of: Callable[[int], int] = unix_us_to_ntp
+    needs_punch: bool = False
     tls: SSLContext | None = None
     host: str = "127.0.0.1"
     bind_udp: Callable[[str], socket.socket] = bind_udp
@@ -125,9 +128,9 @@ class FaultCamera:
 
     # -- what a test does --------------------------------------------------------------------------
 
-    def url(self, path: str = PATH, login: str = "") -> str:
+    def url(self, path: str = PATH, login: str = "", host: str = "") -> str:
         scheme = "rtsps" if self.tls else "rtsp"
-        return f"{scheme}://{login}{self.host}:{self.port}{path}"
+        return f"{scheme}://{login}{host or self.host}:{self.port}{path}"
 
     @property
     def playing(self) -> int:
@@ -163,10 +166,9 @@ class FaultCamera:
             visit.writer.close()
 
     def say(self, data: bytes) -> None:
-        """Raw, to everybody who plays."""
+        """Raw, on every connection."""
         for visit in self.open:
-            if visit.is_playing:
-                visit.writer.write(data)
+            visit.writer.write(data)
 
     def new_source(self, *, goodbye: bool = False) -> None:
         """Other SSRCs, sequence numbers and stamps from the next packet on."""
@@ -213,7 +215,9 @@ class Visit:
         self.is_playing = False
         self._camera = camera
         self._reader = reader
+        self._filmed = camera.film
         self._film: Film = film(camera.film)
+        self._begin_us = 0  # of this film, on the connection's timeline
         self._number = camera.connections
         self._sending: asyncio.Task[None] | None = None
 
@@ -345,7 +349,8 @@ class Visit:
         peer = self.writer.get_extra_info("peername")[0]
         ports = "-".join(str(one.getsockname()[1]) for one in sockets)
         words = f"RTP/AVP;unicast;{match[0]}-{int(match[1]) + 1};server_port={ports}"
-        return Lane(kind, 0, (peer, int(match[1])), sockets), words
+        to = (camera.host, 9) if camera.needs_punch else (peer, int(match[1]))
+        return Lane(kind, 0, to, sockets), words
 
     # -- media -------------------------------------------------------------------------------------
 
@@ -381,18 +386,31 @@ class Visit:
         camera, loop = self._camera, asyncio.get_running_loop()
         begin_s = loop.time()
         with suppress(OSError):
-            for take in self._film.run(camera.rounds):
-                delay_s = begin_s + take.at_us / 1_000_000 / camera.speed - loop.time()
+            for take in self._takes():
+                at_us = self._begin_us + take.at_us
+                delay_s = begin_s + at_us / 1_000_000 / camera.speed - loop.time()
                 if delay_s > 0:
                     await asyncio.sleep(delay_s)
                 await camera.moves.wait()
                 await self._send(take)
 
+    def _takes(self) -> Iterator[Take]:
+        camera, is_over = self._camera, False
+        while not is_over:
+            is_over = True
+            for take in self._film.run(camera.rounds):
+                if take.key and take.track == 0 and camera.film != self._filmed:
+                    self._filmed, self._film = camera.film, film(camera.film)
+                    self._begin_us += take.at_us
+                    is_over = False
+                    break
+                yield take
+
     async def _send(self, take: Take) -> None:
         camera, lane = self._camera, self.lanes.get(take.track)
         if lane is None or take.track in camera.silent_tracks or lane.delivery in camera.swallows:
             return
-        stamp = self._film.stamp(take, camera.shift_us)
+        stamp = self._film.stamp(take, self._begin_us + camera.shift_us)
         packets = lane.sender.datagrams(take.payloads, stamp)
         self._report(lane, stamp)
         if camera.weather is not None:
@@ -402,13 +420,21 @@ class Visit:
         if lane.delivery == "TCP":
             await self._write(frames(lane.channel, packets) + camera.between)
             return
+        self._hear(lane)
         for packet in packets:
             with suppress(OSError):  # nobody listens there
                 lane.sockets[0].sendto(packet, lane.to)
+
+    def _hear(self, lane: Lane) -> None:
+        """What came by UDP. RTP's port gets packets that only open a way back."""
         for one in lane.sockets:
-            with suppress(BlockingIOError):
-                while one.recv(2048):
-                    camera.reports += 1
+            with suppress(OSError):
+                while True:
+                    data, peer = one.recvfrom(2048)
+                    if data[1:2] and data[1:2] in b"\xc8\xc9":
+                        self._camera.reports += 1
+                    if one is lane.sockets[0]:
+                        lane.to = peer
 
     def _report(self, lane: Lane, stamp: int) -> None:
         """Of the unit that is sent next, as if it were filmed now."""

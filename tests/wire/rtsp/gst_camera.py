@@ -1,8 +1,11 @@
 """A camera of GStreamer's RTSP server; run by the system's Python, which has its bindings.
 
-gst_camera.py LAUNCH [USER PASSWORD]: says its port on the first line, then serves /camera.
+gst_camera.py LAUNCH [USER PASSWORD] [OPTION…]: says its port on the first line, then serves
+/camera. --hold: answers nobody before a line is read. --by: udp, multicast or tcp only.
+--tls FILE: certificate and key, in PEM.
 """
 
+import argparse
 import sys
 
 import gi
@@ -10,32 +13,54 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+
+parser = argparse.ArgumentParser()
+parser.add_argument("launch")
+parser.add_argument("credentials", nargs="*")
+parser.add_argument("--hold", action="store_true")
+parser.add_argument("--by", default="")
+parser.add_argument("--tls", default="")
+given = parser.parse_args()
 
 Gst.init(None)
-launch, *credentials = sys.argv[1:]
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
 server.set_service("0")
 factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch(f"( {launch} )")
+factory.set_launch(f"( {given.launch} )")
 factory.set_shared(True)
-if credentials:
-    user, password = credentials
+if given.by:
+    ways = {"udp": "UDP", "multicast": "UDP_MCAST", "tcp": "TCP"}
+    factory.set_protocols(getattr(GstRtsp.RTSPLowerTrans, ways[given.by]))
+if given.by == "multicast":
+    pool = GstRtspServer.RTSPAddressPool()
+    pool.add_range("239.255.78.1", "239.255.78.9", 25_000, 25_040, 1)
+    factory.set_address_pool(pool)
+    factory.set_multicast_iface("lo")
+if given.credentials or given.tls:
+    auth = GstRtspServer.RTSPAuth()
+    server.set_auth(auth)
     role = "viewer"
+    token = GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", role)
     permissions = GstRtspServer.RTSPPermissions()
     permissions.add_role(role)
     permissions.add_permission_for_role(role, "media.factory.access", True)
     permissions.add_permission_for_role(role, "media.factory.construct", True)
     factory.set_permissions(permissions)
-    token = GstRtspServer.RTSPToken()
-    token.set_string("media.factory.role", role)
-    auth = GstRtspServer.RTSPAuth()
-    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
-    auth.add_digest(user, password, token)
-    server.set_auth(auth)
+    if given.credentials:
+        user, password = given.credentials
+        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+        auth.add_digest(user, password, token)
+    else:
+        auth.set_default_token(token)
+    if given.tls:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(given.tls))
 server.get_mount_points().add_factory("/camera", factory)
 server.attach(None)
 sys.stdout.write(f"{server.get_bound_port()}\n")
 sys.stdout.flush()
+if given.hold:
+    sys.stdin.readline()
 GLib.MainLoop().run()
