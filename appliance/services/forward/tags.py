@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from appliance.containers.flv import us_to_ms
+from appliance.containers.flv_muxer import LEAD_US
 from appliance.containers.flv_tag_writer import (
     carried_tracks,
     metadata_body,
@@ -18,7 +19,6 @@ from appliance.media.track import CodecConfig, Kind, Track
 from appliance.media.unit import AccessUnit
 from appliance.wire.rtmp.message import MessageType
 
-LEAD_US = 1_000_000  # where stamps start, so that a track a little ahead of the first fits too
 _KINDS = {Kind.VIDEO: MessageType.VIDEO, Kind.AUDIO: MessageType.AUDIO}
 _SET_DATA_FRAME = encode("@setDataFrame")
 

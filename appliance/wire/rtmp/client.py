@@ -15,25 +15,22 @@ from appliance.media.amf0 import Value
 from appliance.wire.allowance import Allowance
 from appliance.wire.rtmp.aggregate import split_aggregate
 from appliance.wire.rtmp.commands import (
-    AUDIO_CSID,
     COMMAND_CSID,
     DATA_CSID,
-    VIDEO_CSID,
+    MEDIA_CSIDS,
     Command,
     read_command,
     write_command,
 )
-from appliance.wire.rtmp.connection import Connection
+from appliance.wire.rtmp.connection import CHUNK_BYTES, WINDOW_BYTES, Connection
 from appliance.wire.rtmp.handshake import ClientHandshake
 from appliance.wire.rtmp.message import Message, MessageType, UserEvent, user_event, window_ack_size
-from appliance.wire.rtmp.server import CHUNK_BYTES, WINDOW_BYTES
 
 # Enhanced RTMP: what we can carry besides Flash's codecs
 FOURCCS = ("avc1", "hvc1", "av01", "vp09", "mp4a", "Opus", "fLaC", "ac-3", "ec-3", ".mp3")
 BUFFER_MS = 3000  # a player's buffer, as told to the server; those that pace themselves need it
 MAX_TALK_BYTES = 256 << 10  # in a second, of a server that is published to: it has little to say
 _CONNECT, _CREATE = 1.0, 4.0
-_MEDIA_CSIDS = {MessageType.AUDIO.value: AUDIO_CSID, MessageType.VIDEO.value: VIDEO_CSID}
 
 
 class Purpose(Enum):
@@ -110,7 +107,7 @@ class RtmpClient:
     def send_media(self, kind: int, timestamp_ms: int, payload: bytes) -> None:
         """Audio, video or data of what is published."""
         message = Message(kind, self._stream_id, timestamp_ms, payload)
-        self._connection.send(message, _MEDIA_CSIDS.get(kind, DATA_CSID))
+        self._connection.send(message, MEDIA_CSIDS.get(kind, DATA_CSID))
 
     def stop(self) -> None:
         """Says goodbye; what `take_output` then has is the last."""

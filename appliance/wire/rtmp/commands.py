@@ -13,6 +13,7 @@ from appliance.wire.rtmp.message import Message, MessageType
 COMMAND_CSID = 3
 STATUS_CSID = 5
 AUDIO_CSID, VIDEO_CSID, DATA_CSID = 4, 6, 5
+MEDIA_CSIDS: Mapping[int, int] = {MessageType.AUDIO: AUDIO_CSID, MessageType.VIDEO: VIDEO_CSID}
 
 
 @dataclass(slots=True)

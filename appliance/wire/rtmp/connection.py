@@ -17,6 +17,8 @@ from appliance.wire.rtmp.message import (
     user_event,
 )
 
+CHUNK_BYTES = 60_000  # of what we send, as SRS has it; every peer takes it
+WINDOW_BYTES = 2_500_000
 MIN_ACK_BYTES = 16 << 10  # a peer that wants an acknowledgement for each byte gets fewer
 MAX_PINGS_PER_S = 10  # more are not answered: pings are for peers that wonder, not for load
 

@@ -17,18 +17,16 @@ from appliance.wire.allowance import Allowance
 from appliance.wire.rtmp.aggregate import split_aggregate
 from appliance.wire.rtmp.chunks import MAX_OPEN_BYTES
 from appliance.wire.rtmp.commands import (
-    AUDIO_CSID,
     COMMAND_CSID,
     DATA_CSID,
     STATUS_CSID,
-    VIDEO_CSID,
     Command,
     read_command,
     status,
     write_command,
     write_data,
 )
-from appliance.wire.rtmp.connection import Connection
+from appliance.wire.rtmp.connection import CHUNK_BYTES, WINDOW_BYTES, Connection
 from appliance.wire.rtmp.events import (
     ConnectAsked,
     Event,
@@ -50,8 +48,6 @@ from appliance.wire.rtmp.message import (
     window_ack_size,
 )
 
-CHUNK_BYTES = 60_000  # what SRS sends with; every player takes it
-WINDOW_BYTES = 2_500_000
 STRANGER_BYTES = 256 << 10  # held of messages of who does not publish: many may come to fill memory
 STRANGER_BYTES_PER_S = 2 << 20  # against one who keeps us busy with what leads to nothing
 MAX_STREAMS = 8  # message streams of one connection; peers use one
@@ -93,16 +89,6 @@ class RtmpServer:
         self._asked_connect: float | None = None
         self._connected = False
         self._fmle_names: list[str] = []
-
-    @property
-    def is_connected(self) -> bool:
-        """A connect was accepted."""
-        return self._connected
-
-    @property
-    def has_greeted(self) -> bool:
-        """The handshake is over."""
-        return self._handshake is None
 
     @property
     def received_bytes(self) -> int:
@@ -175,7 +161,7 @@ class RtmpServer:
         self.send_status(stream_id, "NetStream.Publish.Start", "Started publishing stream.")
 
     def accept_play(self, stream_id: int) -> None:
-        """Media may follow; metadata and sequence headers first."""
+        """Media may follow, past this core: in chunks of CHUNK_BYTES, on MEDIA_CSIDS."""
         stream = self._asked(stream_id)
         if stream is None:
             return
@@ -202,11 +188,6 @@ class RtmpServer:
         self._connection.send(user_event(UserEvent.STREAM_EOF, stream_id))
         self.send_status(stream_id, "NetStream.Play.UnpublishNotify", "The stream has ended.")
         self.send_status(stream_id, "NetStream.Play.Stop", "Stopped playing stream.")
-
-    def send_media(self, message: Message) -> None:
-        """Audio, video or data of a stream that plays."""
-        csid = _MEDIA_CSIDS.get(message.kind, DATA_CSID)
-        self._connection.send(message, csid)
 
     def _asked(self, stream_id: int) -> _Stream | None:
         stream = self._streams.get(stream_id)
@@ -373,7 +354,6 @@ class RtmpServer:
         return []
 
 
-_MEDIA_CSIDS = {MessageType.AUDIO.value: AUDIO_CSID, MessageType.VIDEO.value: VIDEO_CSID}
 _HANDLERS: Mapping[str, Callable[[RtmpServer, Command, int], list[Event]]] = {
     "createStream": RtmpServer._create_stream,
     "FCPublish": RtmpServer._announce,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from framehash import clip_units
 
+from appliance.containers.flv_muxer import LEAD_US
 from appliance.errors import CodecUnsupported
 from appliance.media.track import Kind
-from appliance.services.rtmp.muxer import LEAD_US, RtmpMuxer
+from appliance.services.rtmp.muxer import RtmpMuxer
 from appliance.wire.rtmp.chunks import ChunkReader
+from appliance.wire.rtmp.connection import CHUNK_BYTES
 from appliance.wire.rtmp.message import Message, MessageType
-from appliance.wire.rtmp.server import CHUNK_BYTES
 
 EDGES_MS = (0xFF_FFFF, 0xFFFF_FFFF)
 
