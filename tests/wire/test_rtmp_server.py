@@ -374,7 +374,11 @@ def test_aggregate_is_split_with_its_own_time() -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [bytes.fromhex("09 ffffff 000000 00 000000 00"), bytes.fromhex("09 000000" + "00" * 11) * 5000],
+    [
+        bytes.fromhex("09 ffffff 000000 00 000000 00"),
+        bytes.fromhex("09 000000" + "00" * 11) * 5000,
+        bytes.fromhex("77 000000" + "00" * 11) * 5000,  # nor may what is no media
+    ],
 )
 def test_aggregate_that_leads_nowhere_is_refused(payload: bytes) -> None:
     """R23: beyond its end; without end."""
