@@ -11,16 +11,41 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from appliance.errors import PeerError
+from appliance.wire.rtsp.client_events import (
+    Announced,
+    Described,
+    Ended,
+    Event,
+    Playing,
+    Recording,
+    Redirected,
+    Refused,
+    SetUp,
+)
 from appliance.wire.rtsp.credentials import ClientAuth
 from appliance.wire.rtsp.interleaved import Frames, InterleavedReader, format_frames
 from appliance.wire.rtsp.message import Request, Response, format_request, format_response
-from appliance.wire.rtsp.rtp_info import RtpInfo, parse_rtp_info
+from appliance.wire.rtsp.rtp_info import parse_rtp_info
 from appliance.wire.rtsp.target import RtspAddress, redirected, resolve_base
 from appliance.wire.rtsp.transport import Transport, parse_answer
+
+__all__ = [
+    "Announced",
+    "Described",
+    "Ended",
+    "Event",
+    "Playing",
+    "Purpose",
+    "Recording",
+    "Redirected",
+    "Refused",
+    "RtspClient",
+    "SetUp",
+]
 
 ANSWER_US = 10_000_000  # against a server that accepts and is silent
 SHORT_BODY_US = 1_000_000  # see `_give_up_body`
@@ -34,64 +59,6 @@ MAX_SESSION_CHARS = 256
 class Purpose(Enum):
     PLAY = "play"
     RECORD = "record"
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """sdp: as it came; base_url: what relative controls in it start from."""
-
-    sdp: bytes = field(repr=False)
-    base_url: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """The server takes the SDP; tracks may be set up."""
-
-
-@dataclass(frozen=True, slots=True)
-class SetUp:
-    """A track's way is agreed."""
-
-    url: str = field(repr=False)
-    transport: Transport
-
-
-@dataclass(frozen=True, slots=True)
-class Playing:
-    """Packets come; many servers send no RTP-Info."""
-
-    infos: tuple[RtpInfo, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Packets may be sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """method: of what was asked. After SETUP another transport may be tried (461, but also 400,
-    404, 454, 455, 459 and 500 are what cameras say to a transport they do not have)."""
-
-    method: str
-    code: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Redirected:
-    """Where it is instead; without credentials if it is another host. The caller counts."""
-
-    address: RtspAddress
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The server ends the session."""
-
-
-Event = Described | Announced | SetUp | Playing | Recording | Refused | Redirected | Ended | Frames
 
 
 @dataclass(slots=True)
