@@ -15,14 +15,13 @@ from appliance.wire.rtsp.client import (
     Playing,
     Redirected,
     Refused,
-    RtpInfo,
     RtspClient,
     SetUp,
 )
 from appliance.wire.rtsp.credentials import ClientAuth
 from appliance.wire.rtsp.interleaved import Frames, InterleavedReader, format_frame
 from appliance.wire.rtsp.message import Request
-from appliance.wire.rtsp.rtp_info import parse_rtp_info
+from appliance.wire.rtsp.rtp_info import RtpInfo, parse_rtp_info
 from appliance.wire.rtsp.transport import Delivery, Transport
 
 TCP = Transport(Delivery.TCP, channels=(0, 1))
