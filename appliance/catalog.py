@@ -24,6 +24,7 @@ class Entry:
 CATALOG = (
     # first, so that its taken port is known before a camera is opened
     Entry("rtmp", "appliance.services.rtmp"),
+    Entry("rtsp", "appliance.services.rtsp"),
     Entry(
         "camera",
         "appliance.services.camera",

@@ -6,6 +6,7 @@ import argparse
 import getpass
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.cli import complain, say
@@ -21,6 +22,7 @@ from appliance.hub.accounts import (
     check_account_name,
     check_pattern,
     digest_key,
+    ha1s_of_key,
     make_key,
 )
 from appliance.hub.addresses import Network, parse_network
@@ -61,7 +63,7 @@ def _add(arguments: argparse.Namespace, accounts: Accounts) -> None:
         say(f"user {account.name} is added")
         return
     key = make_key()
-    accounts.add(_with_key(account, digest_key(key)))
+    accounts.add(_with_key(account, key))
     sys.stderr.write(f"the key of {account.name}, shown only now:\n")
     sys.stderr.flush()
     say(key)
@@ -71,8 +73,8 @@ def _with_password(account: Account, password: Scrypt) -> Account:
     return Account(account.name, account.allow, account.streams, account.ips, password=password)
 
 
-def _with_key(account: Account, digest: str) -> Account:
-    return Account(account.name, account.allow, account.streams, account.ips, key_digest=digest)
+def _with_key(account: Account, key: str) -> Account:
+    return replace(account, key_digest=digest_key(key), ha1=ha1s_of_key(account.name, key))
 
 
 def _actions(text: str) -> frozenset[Action]:

@@ -97,7 +97,7 @@ def process(
 def porthole(*settings: str, core: int = SERVER_CORE) -> Iterator[tuple[int, str]]:
     """The real product on a free port of loopback with its own state: its pid and base URL."""
     command = (sys.executable, "-m", "appliance", "run", "--set", "http.listen=127.0.0.1:0")
-    command += ("--set", "rtmp.listen=127.0.0.1:0")
+    command += ("--set", "rtmp.listen=127.0.0.1:0", "--set", "rtsp.listen=127.0.0.1:0")
     with (
         tempfile.TemporaryDirectory(prefix="porthole-bench-") as state,
         process(

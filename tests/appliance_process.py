@@ -60,6 +60,7 @@ class ApplianceProcess:
         for pair in (
             f'http.listen=["127.0.0.1:{port}"]',
             'rtmp.listen=["127.0.0.1:0"]',
+            'rtsp.listen=["127.0.0.1:0"]',
             f'device.state="{folder / "state"}"',
             *overrides,
         ):
@@ -85,6 +86,10 @@ class ApplianceProcess:
     @property
     def rtmp_port(self) -> int:
         return int(self.wait_line(r"listening on rtmp://\S+:(\d+)/")[1])
+
+    @property
+    def rtsp_port(self) -> int:
+        return int(self.wait_line(r"listening on rtsp://\S+:(\d+)/")[1])
 
     @property
     def owner_key(self) -> str:

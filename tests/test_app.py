@@ -88,7 +88,7 @@ def test_reload_of_a_faulty_file_changes_nothing_and_says_why(tmp_path: Path) ->
         assert b"#EXTINF" in get(device.url + "live/camera.hls/fmp4.m3u8")
 
 
-@pytest.mark.parametrize("taken", ["http", "rtmp"])
+@pytest.mark.parametrize("taken", ["http", "rtmp", "rtsp"])
 def test_taken_port_is_told_in_a_sentence_with_its_exit_code(taken: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
@@ -96,6 +96,7 @@ def test_taken_port_is_told_in_a_sentence_with_its_exit_code(taken: str, tmp_pat
         for pair in (
             "http.listen=127.0.0.1:0",
             "rtmp.listen=127.0.0.1:0",
+            "rtsp.listen=127.0.0.1:0",
             f"{taken}.listen=127.0.0.1:{port}",
             f"device.state={tmp_path}",
         ):

@@ -18,7 +18,7 @@ import hmac
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -98,6 +98,7 @@ class Access:
         self._stamp: tuple[int, int, int] | None = None
         self._looked_us = clock.monotonic_us()
         self._salt = secrets.token_bytes(32)
+        self._by_account: dict[str, Account] = {}
         self._by_mark: dict[bytes, Account] = {}
         self._remembered: OrderedDict[bytes, int] = OrderedDict()  # digest -> forgotten at
         self._hashing: dict[bytes, asyncio.Task[bool]] = {}
@@ -115,6 +116,7 @@ class Access:
             loaded = self.accounts.load()
             self._by_name = {account.name: account for account in loaded if account.password}
             self._by_key = {account.key_digest: account for account in loaded if account.key_digest}
+            self._by_account = {account.name: account for account in loaded}
             self._by_mark = {self._mark(account): account for account in loaded}
             self._stamp = stamp
             self._remembered.clear()
@@ -155,6 +157,30 @@ class Access:
         if not account.permits(action, stream, peer_ip):
             raise AuthError(f"{account.name} may not {_VERBS[action]} here", challenge=False)
         return account.name
+
+    def ha1s_of(self, name: str) -> Mapping[str, str]:
+        """What Digest is checked with (RFC 7616 §3.4.2), by the name of the algorithm; empty for
+        accounts whose secret is kept as a hash of another kind only."""
+        self._notice_changes()
+        account = self._by_account.get(name)
+        return account.ha1 if account is not None else {}
+
+    def check_proven(self, action: Action, stream: str, peer_ip: str, name: str) -> None:
+        """As `check`, of who has proven otherwise which account it is. Raises: AuthError."""
+        account = self._by_account.get(name)
+        if account is None or not account.permits(action, stream, peer_ip):
+            raise AuthError(f"{name} may not {_VERBS[action]} here", challenge=False)
+
+    def check_pace(self, peer_ip: str) -> None:
+        """Before Digest is looked at. Raises: AuthError after too many wrong ones."""
+        if wait_us := self.attempts.wait_us(f"digest {source_of(peer_ip)}"):
+            seconds = -(-wait_us // 1_000_000)
+            raise AuthError(f"too many wrong attempts, wait {seconds} s", challenge=False)
+
+    def note_wrong(self, peer_ip: str) -> None:
+        """A wrong Digest."""
+        self.attempts.begin(f"digest {source_of(peer_ip)}")
+        self.on_refusal("wrong digest", peer_ip)
 
     def mark_of(self, name: str) -> bytes:
         """MARK_BYTES that stand for this account, as it is now, in what is issued to it.

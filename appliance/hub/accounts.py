@@ -16,7 +16,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +31,8 @@ MAX_ACCOUNTS = 256
 MAX_PASSWORD_BYTES = 256  # against a peer that makes us hash megabytes
 KEY_BYTES = 16
 OWNER = "owner"
+REALM = "porthole"  # of Digest
+HA1_DIGITS = {"SHA-256": 64, "MD5": 32}
 
 _NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.\-]{0,63}\Z", re.ASCII)
 _PATTERN = re.compile(r"[0-9A-Za-z_\-./:*?]{1,128}\Z", re.ASCII)
@@ -81,7 +83,8 @@ class Account:
     """One user or key. Exactly one of `password` and `key_digest` is set.
 
     streams: patterns such as ``live/*``, where ``*`` also crosses slashes; ips: where it may be
-    used from, empty for anywhere.
+    used from, empty for anywhere. ha1: what Digest is checked with, of keys alone: nobody guesses
+    128 random bits, but a password's would be worth no more than MD5.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Account:
     ips: tuple[Network, ...] = ()
     password: Scrypt | None = None
     key_digest: str = field(default="", repr=False)
+    ha1: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def secret_digest(self) -> str:
@@ -115,6 +119,15 @@ def digest_key(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def ha1s_of_key(name: str, key: str) -> dict[str, str]:
+    """H(name:realm:key) by the name of the algorithm (RFC 7616 §3.4.2)."""
+    text = f"{name}:{REALM}:{key}".encode()
+    return {
+        "SHA-256": hashlib.sha256(text).hexdigest(),
+        "MD5": hashlib.md5(text, usedforsecurity=False).hexdigest(),
+    }
+
+
 def check_account_name(name: str) -> str:
     """Raises: ConfigError if an account cannot be called so."""
     if not _NAME.match(name):
@@ -137,7 +150,7 @@ def _account_to_record(account: Account) -> dict[str, Any]:
         "ips": [str(network) for network in account.ips],
     }
     if account.password is None:
-        return record | {"key_sha256": account.key_digest}
+        return record | {"key_sha256": account.key_digest} | _ha1_to_record(account)
     scrypt = account.password
     return record | {
         "scrypt": {
@@ -148,6 +161,19 @@ def _account_to_record(account: Account) -> dict[str, Any]:
             "p": scrypt.p,
         }
     }
+
+
+def _ha1_to_record(account: Account) -> dict[str, Any]:
+    return {"ha1": dict(account.ha1)} if account.ha1 else {}
+
+
+def _record_to_ha1(record: dict[str, Any]) -> dict[str, str]:
+    """None of a key that was made before there was Digest."""
+    ha1 = {name: str(record["ha1"][name]) for name in HA1_DIGITS} if "ha1" in record else {}
+    for name, text in ha1.items():
+        if not re.fullmatch(r"[0-9a-f]+", text) or len(text) != HA1_DIGITS[name]:
+            raise ValueError("ha1")
+    return ha1
 
 
 def _record_to_scrypt(record: dict[str, Any]) -> Scrypt:
@@ -172,6 +198,7 @@ def _record_to_account(record: dict[str, Any]) -> Account:
         ips=tuple(parse_network(text) for text in record["ips"]),
         password=password,
         key_digest=key_digest,
+        ha1={} if password else _record_to_ha1(record),
     )
 
 
@@ -251,7 +278,12 @@ class Accounts:
             if self.path.exists():
                 return None
             key = make_key()
-            owner = Account(OWNER, frozenset(Action), key_digest=digest_key(key))
+            owner = Account(
+                OWNER,
+                frozenset(Action),
+                key_digest=digest_key(key),
+                ha1=ha1s_of_key(OWNER, key),
+            )
             self.save((owner,))
         return key
 

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Protocol
 
 from appliance.net.fanout_sink import Sink
-from appliance.net.fanout_viewer import Batch, End, FanChunk, Viewer
+from appliance.net.fanout_viewer import Batch, Dress, Dressed, End, FanChunk, Viewer
 
 __all__ = ["End", "FanChunk", "FanOut", "FanOutSettings", "FanRing", "FanSignal", "Viewer"]
 
@@ -100,13 +100,14 @@ class FanOut:
 
     # -- viewers -------------------------------------------------------------------------------
 
-    def add(self, sink: Sink, position: int | None = None) -> Viewer:
+    def add(self, sink: Sink, position: int | None = None, dress: Dress | None = None) -> Viewer:
         """A viewer from `position` on, which must be a key; None: the newest, or the next to come.
 
-        The sink is owned from now on. The first bytes are sent at once.
+        The sink is owned from now on. The first bytes are sent at once. dress: for all viewers of
+            a fan-out, or for none.
         """
         key = self.ring.last_key() if position is None else position
-        viewer = Viewer(sink, key, self.ring.next)
+        viewer = Viewer(sink, key, self.ring.next, dress)
         self.viewers[viewer] = None
         self._serve(viewer)
         return viewer
@@ -186,6 +187,7 @@ class FanOut:
             batch = self._join(max(before, self.ring.first), b"", None)
             viewers = list(self.viewers)
             is_large = len(viewers) >= FILE_VIEWERS and len(batch.data) >= FILE_BYTES
+            is_large = is_large and viewers[0].dress is None  # then none is dressed
             with batch.as_file() if is_large else nullcontext() as file:
                 for index in range(0, len(viewers), VIEWERS_PER_TURN):
                     if index:
@@ -201,7 +203,8 @@ class FanOut:
         """
         sendfile = os.sendfile
         start, end, header = batch.start, batch.end, batch.header
-        data, size = batch.data, len(batch.data)
+        data: Dressed = batch.data
+        size = len(data)
         for viewer in viewers:
             if viewer.is_stuck:
                 continue
@@ -209,7 +212,10 @@ class FanOut:
                 self._serve(viewer)
                 continue
             try:
-                if file is None or (descriptor := viewer.sink.descriptor) is None:
+                if (dress := viewer.dress) is not None:
+                    data = dress(batch)
+                    sent = viewer.send(data)
+                elif file is None or (descriptor := viewer.sink.descriptor) is None:
                     sent = viewer.send(data)
                 else:
                     sent = sendfile(descriptor, file, 0, size)
@@ -223,7 +229,7 @@ class FanOut:
                 viewer.position = end
                 viewer.header = header
             else:
-                self._cut(viewer, batch, sent)
+                self._cut(viewer, batch, data, sent)
 
     # -- one viewer ----------------------------------------------------------------------------
 
@@ -240,16 +246,17 @@ class FanOut:
                 if self.ring.closed and viewer.position >= self.ring.next:
                     self.remove(viewer, End.STREAM)
                 return
-            sent = self._send(viewer, batch.data)
+            data = batch.data if viewer.dress is None else viewer.dress(batch)
+            sent = self._send(viewer, data)
             if sent is None:
                 return
-            if sent < len(batch.data):
-                self._cut(viewer, batch, sent)
+            if sent < len(data):
+                self._cut(viewer, batch, data, sent)
                 return
             viewer.position = batch.end
             viewer.header = batch.header
 
-    def _send(self, viewer: Viewer, data: bytes | memoryview) -> int | None:
+    def _send(self, viewer: Viewer, data: bytes | bytearray | memoryview) -> int | None:
         """How much the socket took; None if the viewer has gone and is removed."""
         try:
             sent = viewer.send(data)
@@ -275,10 +282,13 @@ class FanOut:
         viewer.rest = None
         return True
 
-    def _cut(self, viewer: Viewer, batch: Batch, sent: int) -> None:
-        """The socket took part of a batch: keep the rest of one chunk, leave the others."""
+    def _cut(self, viewer: Viewer, batch: Batch, data: Dressed, sent: int) -> None:
+        """The socket took part of a batch: keep the rest of one chunk, leave the others.
+
+        data: the batch, as it was sent.
+        """
         if sent:
-            batch.put_cut(viewer, sent)
+            batch.put_cut(viewer, data, sent)
         self._stick(viewer)
 
     def _next_batch(self, viewer: Viewer) -> Batch | None:

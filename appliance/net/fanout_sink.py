@@ -14,7 +14,7 @@ NOTSENT_LOWAT_BYTES = 128 << 10
 TRANSPORT_BYTES = 64 << 10  # waiting in a transport, beyond which it counts as full
 TRANSPORT_POLL_S = 0.02
 
-Buffer = bytes | memoryview
+Buffer = bytes | bytearray | memoryview
 
 
 class Sink(Protocol):

@@ -29,20 +29,37 @@ class End(Enum):
     REMOVED = "removed"
 
 
+Dressed = bytes | bytearray
+
+
 class Viewer:
     """A cursor and a socket. end: why it ended; its sink is closed by then.
+
+    dress: makes this viewer's own bytes of a batch, always the same ones and of the same lengths;
+        None if everybody is sent the same.
 
     lost_units: chunks jumped over, because the viewer was too slow for them.
     on_end: called once, at the end; for who would rather not have a task wait for it.
     """
 
     __slots__ = (
-        *("_waiters", "end", "header", "is_stuck", "lost_units", "needs_key", "on_end", "position"),
+        *(
+            "_waiters",
+            "dress",
+            "end",
+            "header",
+            "is_stuck",
+            "lost_units",
+            "needs_key",
+            "on_end",
+            "position",
+        ),
         *("rest", "send", "sent_bytes", "sink", "stuck_since_s"),
     )
 
-    def __init__(self, sink: Sink, key: int | None, now: int) -> None:
+    def __init__(self, sink: Sink, key: int | None, now: int, dress: Dress | None = None) -> None:
         self.sink = sink
+        self.dress = dress
         self.send = sink.send
         self.end: End | None = None
         self.on_end: Callable[[End], object] | None = None
@@ -77,9 +94,12 @@ class Viewer:
 
 
 class Batch:
-    """Joined chunks, with what is needed to find the place where a socket stopped taking them."""
+    """Joined chunks, with what is needed to find the place where a socket stopped taking them.
 
-    __slots__ = ("chunks", "data", "end", "header", "prefix", "start")
+    memo: what dressing needs to know, made by the first who does.
+    """
+
+    __slots__ = ("chunks", "data", "end", "header", "memo", "prefix", "start")
 
     def __init__(self, prefix: bytes, chunks: Sequence[FanChunk], start: int) -> None:
         self.prefix = prefix
@@ -88,20 +108,25 @@ class Batch:
         self.end = start + len(chunks)
         self.header = chunks[-1].header if chunks else b""
         self.data = b"".join([prefix, *[chunk.data for chunk in chunks]])
+        self.memo: object = None
 
-    def put_cut(self, viewer: Viewer, sent: int) -> None:
+    def put_cut(self, viewer: Viewer, data: Dressed, sent: int) -> None:
         """`sent` bytes were taken: the cursor goes behind the part that was cut, whose rest the
-        viewer keeps; the parts after it stay in the ring.
+        viewer keeps; the parts after it stay in the ring. data: as they were sent.
         """
         part, header, position = self.prefix, self.chunks[0].header, self.start
+        start = 0
         for chunk in self.chunks:
-            if sent < len(part):
+            if sent < start + len(part):
                 break
-            sent -= len(part)
+            start += len(part)
             part, header = chunk.data, chunk.header
             position += 1
         viewer.position, viewer.header = position, header
-        viewer.rest = memoryview(part)[sent:]
+        if viewer.dress is None:
+            viewer.rest = memoryview(part)[sent - start :]
+        else:  # a copy, or it would hold the whole batch
+            viewer.rest = memoryview(bytes(data[sent : start + len(part)]))
 
     @contextlib.contextmanager
     def as_file(self) -> Iterator[int | None]:
@@ -119,3 +144,6 @@ class Batch:
             yield descriptor if whole else None
         finally:
             os.close(descriptor)
+
+
+Dress = Callable[[Batch], Dressed]

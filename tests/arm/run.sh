@@ -61,7 +61,7 @@ for arch; do
     python3 "$repository/tests/fresh/watch.py" --keep "$work/$arch.mp4" -- bash -c "
         $(declare -f run_porthole); root=$root cpu=$cpu
         run_porthole run --source $source --set 'http.listen=[\"127.0.0.1:0\"]' \
-            --set 'rtmp.listen=[\"127.0.0.1:0\"]' --set camera.open=60s \
+            --set 'rtmp.listen=[\"127.0.0.1:0\"]' --set 'rtsp.listen=[]' --set camera.open=60s \
             --set camera.stall=30s --set stream.live/camera.video.width=320 \
             --set stream.live/camera.video.height=180 --set stream.live/camera.video.fps=10"
     ffprobe -v error -count_frames -show_entries stream=codec_name,width,height,nb_read_frames \

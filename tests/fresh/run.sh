@@ -76,11 +76,11 @@ if [ -n "${inside-}" ]; then
     say "make run"
     python3 "$repository/tests/fresh/watch.py" -- \
         env -i "${environment[@]}" chroot "$root" make -C /root/porthole run \
-        'SET=http.listen=["127.0.0.1:0"] rtmp.listen=["127.0.0.1:0"]'
+        'SET=http.listen=["127.0.0.1:0"] rtmp.listen=["127.0.0.1:0"] rtsp.listen=["127.0.0.1:0"]'
     say "make run, again, with no network at all"
     python3 "$repository/tests/fresh/watch.py" --only-start 2 -- \
         unshare --net env -i "${environment[@]}" chroot "$root" make -C /root/porthole run \
-        'SET=http.listen=["0.0.0.0:0"] rtmp.listen=["0.0.0.0:0"]'
+        'SET=http.listen=["0.0.0.0:0"] rtmp.listen=["0.0.0.0:0"] rtsp.listen=["0.0.0.0:0"]'
 
     say "the .deb: installed, run, purged"
     in_root 'apt-get -q install -y --no-install-recommends systemd systemd-sysv dbus >/dev/null 2>&1

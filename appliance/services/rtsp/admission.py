@@ -1,0 +1,80 @@
+"""Who may do what by RTSP: keys in the address, Digest, and Basic where nobody can listen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from appliance.errors import AuthError
+from appliance.hub.access import Access, Action, Credentials
+from appliance.hub.accounts import REALM
+from appliance.wire.rtsp.auth import (
+    Algorithm,
+    BasicShown,
+    DigestShown,
+    Gate,
+    Verdict,
+    parse_authorization,
+)
+from appliance.wire.rtsp.events import Asked
+
+KEY_FIELDS = ("key", "token", "secret", "pass", "password")
+USER_FIELDS = ("user", "username")
+
+
+@dataclass(slots=True)
+class Challenged(Exception):
+    """Who asks shall show credentials. lines: of WWW-Authenticate."""
+
+    lines: list[str] = field(repr=False)
+    why: str = ""
+
+
+class Admission:
+    """One for all sessions. takes_basic: without TLS, too."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._gate = Gate(REALM, os.urandom(32))
+
+    async def check(
+        self, action: Action, name: str, asked: Asked, peer_ip: str, now_us: int, *, basic: bool
+    ) -> None:
+        """basic: a password may come as it is, by TLS or because it is configured so.
+
+        Raises: Challenged, AuthError, LimitExceeded.
+        """
+        is_stale = False
+        try:
+            credentials = _of_query(asked)
+            shown = None if credentials else parse_authorization(asked.authorization)
+            if isinstance(shown, DigestShown):
+                self._access.check_pace(peer_ip)
+                verdict = self._gate.check(
+                    shown, asked.method, asked.url, peer_ip, now_us, self._ha1s_of
+                )
+                if verdict is Verdict.RIGHT:
+                    self._access.check_proven(action, name, peer_ip, shown.user)
+                    return
+                is_stale = verdict is Verdict.STALE
+                if not is_stale:
+                    self._access.note_wrong(peer_ip)
+            elif isinstance(shown, BasicShown) and basic:
+                credentials = Credentials(shown.user, shown.password)
+            await self._access.check(action, name, peer_ip, credentials)
+        except AuthError as error:
+            if not error.challenge:
+                raise
+            lines = self._gate.challenges(peer_ip, now_us, is_stale=is_stale, basic=basic)
+            raise Challenged(lines, str(error)) from None
+
+    def _ha1s_of(self, user: str) -> Mapping[Algorithm, str]:
+        return {Algorithm(name): ha1 for name, ha1 in self._access.ha1s_of(user).items()}
+
+
+def _of_query(asked: Asked) -> Credentials:
+    query = asked.target.query
+    key = next((query[name] for name in KEY_FIELDS if query.get(name)), "")
+    user = next((query[name] for name in USER_FIELDS if query.get(name)), "")
+    return Credentials(user, key) if user else Credentials(key=key)

@@ -1,0 +1,458 @@
+"""One RTSP connection: what it asks for is allowed or refused, and then played or published.
+
+Theory of operation: the core asks one question at a time. Each is answered by a task, as answers
+may take time: a password to be hashed, a stream that nobody publishes yet. Media is taken as it
+comes, and sent by fan-outs (see `Playing`). Of a tunnel through HTTP, the GET's session is the one
+that does all this; the POST's hands it what it hears. The service calls `tick` once a second, which
+ends who is silent or says too much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from appliance.errors import (
+    ApplianceError,
+    AuthError,
+    CodecUnsupported,
+    LimitExceeded,
+    NameInvalid,
+    PeerError,
+    StreamBusy,
+    StreamNotFound,
+)
+from appliance.hub.access import Action
+from appliance.hub.names import stream_name
+from appliance.hub.sessions import Session
+from appliance.net.fanout import End
+from appliance.net.fanout_pool import Latency
+from appliance.net.fanout_sink import cut_off
+from appliance.net.tcp import TcpConnection
+from appliance.services.contract import Context
+from appliance.services.rtsp.admission import Admission, Challenged
+from appliance.services.rtsp.announced import Announced
+from appliance.services.rtsp.core import CoreEvent, PostData, RtspCore
+from appliance.services.rtsp.outlets import Outlets
+from appliance.services.rtsp.playing import Playing
+from appliance.services.rtsp.publishing import Publishing
+from appliance.services.rtsp.settings import Settings
+from appliance.services.rtsp.viewing import NoTransport, Viewing, find
+from appliance.wire.rtsp.events import (
+    AnnounceAsked,
+    Asked,
+    DescribeAsked,
+    Paused,
+    PlayAsked,
+    Question,
+    RecordAsked,
+    SetupAsked,
+    TornDown,
+)
+from appliance.wire.rtsp.interleaved import Frames
+from appliance.wire.rtsp.tunnel import GetOpened, PostOpened, Tunnels
+
+REPORT_US = 5_000_000  # RFC 3550 §6.2
+MAX_TALK_BYTES = 256 << 10  # of a player, between two ticks: it has next to nothing to say
+SHOWN_CHARS = 200
+_CODES: dict[type[ApplianceError], int] = {
+    NameInvalid: 404,
+    StreamNotFound: 404,
+    StreamBusy: 409,
+    CodecUnsupported: 415,
+    LimitExceeded: 453,
+    NoTransport: 461,
+    AuthError: 403,
+    PeerError: 400,
+}
+
+
+class RtspSession:
+    """`run` until the connection ends. Raises what ended it.
+
+    settings: may be replaced at any time.
+    """
+
+    __slots__ = (
+        *("_admission", "_admitted", "_agent", "_announced", "_connection", "_context", "_cookie"),
+        *("_core", "_getter", "_heard_bytes", "_name", "_outlets", "_playing", "_publishing"),
+        *("_received_bytes", "_reported_us", "_server", "_session", "_task", "_tunnels"),
+        *("_viewing", "_why", "settings"),
+    )
+
+    def __init__(
+        self,
+        connection: TcpConnection[CoreEvent],
+        context: Context,
+        settings: Settings,
+        admission: Admission,
+        outlets: Outlets,
+        tunnels: Tunnels[RtspSession],
+    ) -> None:
+        assert isinstance(connection.core, RtspCore)
+        self._connection = connection
+        self._core = connection.core
+        self._server = connection.core.rtsp
+        self._context = context
+        self.settings = settings
+        self._admission = admission
+        self._outlets = outlets
+        self._tunnels = tunnels
+        self._cookie = ""  # of our tunnel
+        self._getter: RtspSession | None = None  # whom we hear for
+        self._agent = ""
+        self._name = ""
+        self._admitted: Action | None = None  # to that name
+        self._viewing: Viewing | None = None
+        self._announced: Announced | None = None
+        self._playing: Playing | None = None
+        self._publishing: Publishing | None = None
+        self._session: Session | None = None
+        self._task: asyncio.Task[None] | None = None  # that answers, begins or ends something
+        self._why = "the connection ended"
+        self._heard_bytes = 0  # by the POST of our tunnel
+        self._received_bytes = 0  # as of the last tick
+        self._reported_us = 0
+
+    def _now_us(self) -> int:
+        return self._context.hub.clock.monotonic_us()
+
+    async def run(self) -> None:
+        try:
+            async for events in self._connection:
+                for event in events:
+                    self._take(event)
+                self._flush()
+        finally:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        if self._getter is not None:
+            self._tunnels.leave(self._cookie)
+        elif self._cookie:
+            self._tunnels.remove(self._cookie)
+        task, self._task = self._task, None
+        self._reset(self._why)
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait([task])
+        self._reset(self._why)  # what it has begun
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            raise fault
+
+    # -- what comes -------------------------------------------------------------------------------
+
+    def _take(self, event: CoreEvent) -> None:
+        """Raises: PeerError."""
+        match event:
+            case Frames():
+                if self._publishing is not None:
+                    self._publish(event)
+            case Paused():
+                if self._playing is not None:
+                    self._playing.stop()
+                self._end_publish("the publisher paused")
+            case TornDown():
+                self._reset("torn down")
+            case GetOpened(cookie):
+                self._tunnels.add(cookie, self._connection.peer_ip, self)
+                self._cookie = cookie
+            case PostOpened(cookie, data):
+                self._getter = self._tunnels.join(cookie, self._connection.peer_ip)
+                self._cookie = cookie
+                self._connection.established()
+                self._getter.hear(data)
+            case PostData(data):
+                if self._getter is not None:
+                    self._getter.hear(data)
+            case _:
+                self._task = asyncio.create_task(self._answer(event))
+
+    def hear(self, data: bytes) -> None:
+        """What came by the POST of our tunnel. Raises: PeerError, and we are ended, too."""
+        self._heard_bytes += len(data)
+        try:
+            for event in self._core.hear(data):
+                self._take(event)
+        except PeerError:
+            self._connection.flush()
+            self._connection.abort()
+            raise
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._playing is not None and self._playing.is_running:
+            self._playing.speak()
+        self._connection.flush()
+
+    # -- questions --------------------------------------------------------------------------------
+
+    async def _answer(self, question: Question) -> None:
+        """A question's outermost frame."""
+        try:
+            await self._decide(question)
+        except Challenged as challenged:
+            self._server.challenge(challenged.lines)
+            self._count_fault("credentials asked for", challenged.why)
+        except ApplianceError as error:
+            code = next((code for kind, code in _CODES.items() if type(error) is kind), 500)
+            self._server.refuse(code)
+            self._count_fault(f"{question.method} refused", str(error))
+        except Exception:
+            self._connection.abort()
+            raise
+        self._flush()
+        if isinstance(question, PlayAsked):
+            await self._start()
+        self._task = None
+        for event in self._server.proceed():
+            self._take(event)
+        self._flush()
+
+    def _count_fault(self, what: str, why: str) -> None:
+        self._context.faults.count("rtsp", what, f"{self._connection.peer_ip} {why}")
+
+    async def _decide(self, question: Question) -> None:
+        """Answers. Raises: Challenged, ApplianceError; then nothing was answered."""
+        self._agent = question.agent[:SHOWN_CHARS] or self._agent
+        match question:
+            case DescribeAsked():
+                viewing = await self._view(question)
+                self._server.answer_describe(viewing.describe(question.target.query))
+            case AnnounceAsked():
+                await self._admit(Action.PUBLISH, question)
+                self._announced = Announced(
+                    question.sdp, self._connection, self._core, self._outlets
+                )
+                self._server.accept_announce()
+            case SetupAsked() if self._announced is not None:
+                self._announced.set_up(question)
+            case SetupAsked():
+                viewing = self._viewing or await self._view(question)
+                viewing.set_up(question)
+            case PlayAsked():
+                self._play(question)
+            case RecordAsked():
+                self._record()
+
+    async def _admit(self, action: Action, asked: Asked) -> None:
+        """Raises: NameInvalid, Challenged, AuthError, LimitExceeded."""
+        name = stream_name(asked.target.name)
+        if self._admitted is action and self._name == name:
+            return
+        basic = self._connection.is_tls or self.settings.basic
+        peer_ip = self._connection.peer_ip
+        await self._admission.check(action, name, asked, peer_ip, self._now_us(), basic=basic)
+        self._admitted, self._name = action, name
+        self._connection.established()
+
+    def _open_session(self, kind: str) -> Session:
+        """Raises: LimitExceeded."""
+        session = self._context.sessions.open("rtsp", kind, self._connection.peer_ip)
+        session.kick = self._kick
+        session.user_agent = self._agent
+        session.stream, session.url = self._name, f"/{self._name}"
+        self._session = session
+        return session
+
+    def _kick(self) -> None:
+        self._end("ended by the API")
+
+    def _end(self, why: str) -> None:
+        self._why = why
+        self._connection.abort()
+
+    def _close_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            self._context.sessions.close(session)
+
+    def _reset(self, why: str) -> None:
+        """Nothing is asked for any more. Safe to call again."""
+        self._end_publish(why)
+        self._count()
+        playing, self._playing = self._playing, None
+        if playing is not None:
+            playing.stop()
+        for one in (self._viewing, self._announced):
+            if one is not None:
+                one.close()
+        self._viewing = self._announced = None
+        self._close_session()
+
+    # -- playing ----------------------------------------------------------------------------------
+
+    @property
+    def is_playing(self) -> bool:
+        return self._playing is not None
+
+    async def _view(self, asked: Asked) -> Viewing:
+        """Raises: as `_admit`; StreamNotFound, CodecUnsupported."""
+        await self._admit(Action.PLAY, asked)
+        stream = await find(self._context.hub, self._name, self.settings.wait_us)
+        viewing = Viewing(stream, self._connection, self._core, self._outlets, self._note_sign)
+        if self._viewing is not None:
+            self._viewing.close()
+        self._viewing = viewing
+        return viewing
+
+    def _note_sign(self) -> None:
+        self._server.heard(self._now_us())
+
+    def _play(self, question: PlayAsked) -> None:
+        """Answers. Raises: PeerError, CodecUnsupported, LimitExceeded, StreamNotFound."""
+        playing, viewing = self._playing, self._viewing
+        if viewing is None:
+            raise StreamNotFound("nothing is set up")
+        if playing is None:
+            latency = _read_latency(question) or self._context.latency_of(
+                self._name, self.settings.latency
+            )
+            playing = viewing.play(latency)
+            self._open_session("rtsp-play")
+            self._playing = playing
+        if playing.is_running:
+            self._server.accept_play()
+        else:
+            self._server.accept_play(playing.prepare(self._server.track_url))
+
+    async def _start(self) -> None:
+        """Once the answer to PLAY is sent."""
+        playing = self._playing
+        if playing is None or playing.is_running:
+            return
+        try:
+            await self._connection.drain()
+            playing.start(self._on_play_end)
+        except (ApplianceError, OSError) as error:
+            self._count_fault("play failed", f"{self._name} {error}")
+            self._end(str(error))
+        self._reported_us = self._now_us()
+
+    def _on_play_end(self, end: End) -> None:
+        """The stream is over, or the player has gone or is too slow: the connection ends."""
+        playing = self._playing
+        if playing is not None:
+            playing.stop()
+            if end is End.STREAM:
+                playing.say_goodbye()
+        if end is End.STREAM:
+            self._why = end.value
+            self._connection.flush()
+            if self._connection.transport is not None:
+                self._connection.transport.close()
+            return
+        self._count_fault("play failed", f"{self._name} {end.value}")
+        if self._connection.transport is not None:
+            cut_off(self._connection.transport)
+
+    # -- publishing -------------------------------------------------------------------------------
+
+    def _record(self) -> None:
+        """Answers. Raises: LimitExceeded, StreamBusy, PeerError."""
+        announced = self._announced
+        if announced is None:
+            raise PeerError("nothing was announced")
+        session = self._open_session("rtsp-publish")
+        takeover = any(s.name == self._name and s.takeover for s in self._context.streams)
+        try:
+            publisher = self._context.hub.publish(self._name, session.id, takeover=takeover)
+        except ApplianceError:
+            self._close_session()
+            raise
+        session.is_publisher = True
+        self._publishing = Publishing(publisher, announced, self._on_publish_fault)
+        self._server.accept_record()
+        session.log.info("publishes from %s", self._connection.peer_ip)
+
+    def _publish(self, frames: Frames) -> None:
+        if self._publishing is not None:
+            self._publishing.receive_frames(frames.frames, self._now_us())
+
+    def _on_publish_fault(self, error: ApplianceError) -> None:
+        """What was published cannot be carried, or somebody took over."""
+        self._count_fault("publishing ended", str(error))
+        self._end_publish(str(error))
+        self._end(str(error))
+
+    def _end_publish(self, why: str) -> None:
+        publishing = self._publishing
+        if publishing is None:
+            return
+        self._count()
+        self._publishing = None
+        self._received_bytes -= publishing.datagram_bytes
+        publishing.close()
+        if self._session is not None:
+            seconds = (self._now_us() - publishing.publisher.since_us) / 1_000_000
+            total_bytes = self._session.received.total_bytes
+            self._session.log.info("ended after %.1f s, %d bytes: %s", seconds, total_bytes, why)
+        self._close_session()
+
+    # -- once a second ----------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Ends who is silent or says too much, reports, and keeps the figures."""
+        now_us = self._now_us()
+        talk_bytes = self._count()
+        reason = self._overdue(now_us, talk_bytes)
+        if reason is not None:
+            detail = self._session.id if self._session is not None else self._connection.peer_ip
+            self._context.faults.count("rtsp", reason, detail)
+            self._end(reason)
+            return
+        if now_us - self._reported_us >= REPORT_US:
+            self._reported_us = now_us
+            if self._playing is not None and self._playing.is_running:
+                self._playing.report()
+            if self._publishing is not None:
+                self._publishing.report(now_us)
+        self._flush()
+
+    def _overdue(self, now_us: int, talk_bytes: int) -> str | None:
+        publishing = self._publishing
+        if publishing is not None:
+            return publishing.overdue(self.settings, now_us)
+        if self._session is not None and talk_bytes > MAX_TALK_BYTES:
+            return "a player that talks"
+        if self._getter is not None:
+            return None if self._getter.is_open else "the tunnel's other half has gone"
+        try:
+            self._server.tick(now_us)
+        except PeerError as error:
+            return str(error)
+        return None
+
+    @property
+    def is_open(self) -> bool:
+        transport = self._connection.transport
+        return transport is not None and not transport.is_closing()
+
+    async def see_off(self) -> None:
+        """Returns when a player whose stream has ended was told so."""
+        if self._playing is not None and not self._playing.is_running:
+            await self._connection.close()
+
+    def _count(self) -> int:
+        """What has come since the last time."""
+        received = self._connection.received_bytes + self._heard_bytes
+        if self._publishing is not None:
+            received += self._publishing.datagram_bytes
+        fresh, self._received_bytes = received - self._received_bytes, received
+        if self._session is not None:
+            self._session.received.add(fresh, self._now_us())
+            if self._playing is not None:
+                self._session.sent.add(self._playing.take_sent_bytes(), self._now_us())
+                self._session.lost_units = self._playing.lost_units
+        return fresh
+
+
+def _read_latency(question: PlayAsked) -> Latency | None:
+    """What the player asked for, if anything. Raises: PeerError."""
+    asked = question.target.query.get("latency")
+    if asked is None:
+        return None
+    try:
+        return Latency(asked)
+    except ValueError:
+        raise PeerError("latency is low, normal or dense") from None
