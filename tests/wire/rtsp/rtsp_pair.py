@@ -8,6 +8,7 @@ from appliance.wire.rtsp import client as c
 from appliance.wire.rtsp import events as e
 from appliance.wire.rtsp.client import RtspClient
 from appliance.wire.rtsp.credentials import ClientAuth
+from appliance.wire.rtsp.rtp_info import RtpInfo
 from appliance.wire.rtsp.server import RtspServer
 from appliance.wire.rtsp.target import parse_rtsp_address
 
@@ -40,7 +41,7 @@ def accept(server: RtspServer, event: e.Event) -> None:
         case e.SetupAsked():
             server.accept_setup(event.transports[0])
         case e.PlayAsked():
-            server.accept_play([c.RtpInfo(server.track_url("trackID=0"), 1, 2)])
+            server.accept_play([RtpInfo(server.track_url("trackID=0"), 1, 2)])
         case e.RecordAsked():
             server.accept_record()
 

@@ -8,6 +8,7 @@ from rtsp_pair import SDP, URL, Pair, make_client, make_server
 from appliance.wire.rtsp import client as c
 from appliance.wire.rtsp import events as e
 from appliance.wire.rtsp.interleaved import Frames
+from appliance.wire.rtsp.rtp_info import RtpInfo
 from appliance.wire.rtsp.server import State
 from appliance.wire.rtsp.target import resolve_control
 from appliance.wire.rtsp.transport import Delivery, Mode, Transport
@@ -32,7 +33,7 @@ def test_client_plays_from_server_whatever_the_pieces(piece_bytes: int) -> None:
     ]
     pair.client.play()
     [playing] = pair.run()
-    assert playing == c.Playing((c.RtpInfo(f"{URL}/trackID=0", 1, 2),))
+    assert playing == c.Playing((RtpInfo(f"{URL}/trackID=0", 1, 2),))
     assert pair.server.state is State.PLAYING
     setups = [event for event in pair.asked if isinstance(event, e.SetupAsked)]
     assert [event.control for event in setups] == ["trackID=0", "trackID=1"]
