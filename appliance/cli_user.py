@@ -22,10 +22,10 @@ from appliance.hub.accounts import (
     check_account_name,
     check_pattern,
     digest_key,
-    ha1s_of_key,
     make_key,
 )
 from appliance.hub.addresses import Network, parse_network
+from appliance.hub.digest import make_ha1s
 
 MIN_PASSWORD_CHARS = 8
 
@@ -74,7 +74,7 @@ def _with_password(account: Account, password: Scrypt) -> Account:
 
 
 def _with_key(account: Account, key: str) -> Account:
-    return replace(account, key_digest=digest_key(key), ha1=ha1s_of_key(account.name, key))
+    return replace(account, key_digest=digest_key(key), ha1s=make_ha1s(account.name, key))
 
 
 def _actions(text: str) -> frozenset[Action]:

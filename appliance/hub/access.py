@@ -4,7 +4,8 @@ Theory of operation: the setting of an action may let anonymous peers in (`open`
 nearby addresses). Everybody else needs an account. A key is looked up by its SHA-256, which costs
 a microsecond. A password costs scrypt once, in a thread; then it is remembered for a while, and
 simultaneous requests with the same password share one computation. Wrong passwords slow their
-source down; a right key is never slowed down, so guesses cannot lock its owner out.
+source down; a right key is never slowed down, so guesses cannot lock its owner out. Digest of RTSP
+is checked by its service against `secret_of` and allowed by `check_digest`, at the same pace.
 
 Besides the accounts there is the running device's own key for commands on the same machine
 (`local_key`), which is good for the action `api` alone.
@@ -18,17 +19,18 @@ import hmac
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from appliance.errors import AuthError, ConfigError, LimitExceeded
+from appliance.errors import AuthError, ConfigError, LimitExceeded, MisuseError
 from appliance.hub.accounts import MAX_PASSWORD_BYTES, Account, Accounts, Action, Scrypt, digest_key
 from appliance.hub.addresses import is_lan, source_of
 from appliance.hub.attempts import Attempts
 from appliance.hub.clock import SYSTEM_CLOCK, Clock
+from appliance.hub.digest import Ha1s, make_ha1s
 from appliance.hub.local_key import NAME, LocalKey
 
 __all__ = ["Access", "Action", "AuthSettings", "Credentials", "Policy"]
@@ -95,10 +97,10 @@ class Access:
         self._clock = clock
         self._by_name: dict[str, Account] = {}
         self._by_key: dict[str, Account] = {}
+        self._learned: dict[str, Ha1s] = {}  # of keys older than Digest, by their digests
         self._stamp: tuple[int, int, int] | None = None
         self._looked_us = clock.monotonic_us()
         self._salt = secrets.token_bytes(32)
-        self._by_account: dict[str, Account] = {}
         self._by_mark: dict[bytes, Account] = {}
         self._remembered: OrderedDict[bytes, int] = OrderedDict()  # digest -> forgotten at
         self._hashing: dict[bytes, asyncio.Task[bool]] = {}
@@ -114,9 +116,11 @@ class Access:
         if self.accounts is not None:
             stamp = self.accounts.stamp()
             loaded = self.accounts.load()
-            self._by_name = {account.name: account for account in loaded if account.password}
+            self._by_name = {account.name: account for account in loaded}
             self._by_key = {account.key_digest: account for account in loaded if account.key_digest}
-            self._by_account = {account.name: account for account in loaded}
+            self._learned = {
+                key: ha1s for key, ha1s in self._learned.items() if key in self._by_key
+            }
             self._by_mark = {self._mark(account): account for account in loaded}
             self._stamp = stamp
             self._remembered.clear()
@@ -154,33 +158,48 @@ class Access:
         if account is None:
             self.on_refusal("wrong password" if credentials.user else "wrong key", peer_ip)
             raise AuthError("wrong user, password or key")
-        if not account.permits(action, stream, peer_ip):
-            raise AuthError(f"{account.name} may not {_VERBS[action]} here", challenge=False)
-        return account.name
+        return _permitted(account, action, stream, peer_ip)
 
-    def ha1s_of(self, name: str) -> Mapping[str, str]:
-        """What Digest is checked with (RFC 7616 §3.4.2), by the name of the algorithm; empty for
-        accounts whose secret is kept as a hash of another kind only."""
+    def secret_of(self, user: str) -> Ha1s | None:
+        """What this user's Digest is checked with, by the algorithm's name; None for who cannot use
+        it, or does not exist. For `check_digest` of the same moment; never to be kept or shown.
+        """
         self._notice_changes()
-        account = self._by_account.get(name)
-        return account.ha1 if account is not None else {}
+        account = self._by_name.get(user)
+        if account is None:
+            return None
+        return account.ha1s or self._learned.get(account.key_digest)
 
-    def check_proven(self, action: Action, stream: str, peer_ip: str, name: str) -> None:
-        """As `check`, of who has proven otherwise which account it is. Raises: AuthError."""
-        account = self._by_account.get(name)
-        if account is None or not account.permits(action, stream, peer_ip):
-            raise AuthError(f"{name} may not {_VERBS[action]} here", challenge=False)
+    def check_digest(
+        self, action: Action, stream: str, peer_ip: str, user: str, *, is_right: bool
+    ) -> str:
+        """As `check`, for a peer who showed a digest instead of a secret.
 
-    def check_pace(self, peer_ip: str) -> None:
-        """Before Digest is looked at. Raises: AuthError after too many wrong ones."""
-        if wait_us := self.attempts.wait_us(f"digest {source_of(peer_ip)}"):
-            seconds = -(-wait_us // 1_000_000)
-            raise AuthError(f"too many wrong attempts, wait {seconds} s", challenge=False)
+        is_right: whether `secret_of(user)` confirms it, also if its nonce is out of date; a caller
+        that finds the nonce so challenges after this, not before, else guesses could be tried out
+        by nonces out of date. The API is not for Digest: whoever steals the file of accounts shall
+        not change the device by it.
 
-    def note_wrong(self, peer_ip: str) -> None:
-        """A wrong Digest."""
-        self.attempts.begin(f"digest {source_of(peer_ip)}")
-        self.on_refusal("wrong digest", peer_ip)
+            verdict = gate.check(shown, …, access.secret_of)  # and nothing is awaited in between
+            is_right = verdict is not Verdict.WRONG
+            name = access.check_digest(action, stream, peer_ip, shown.user, is_right=is_right)
+
+        Raises: AuthError, with `challenge` where other credentials could help.
+        """
+        if action is Action.API:
+            raise MisuseError("Digest for the API")
+        if self._is_free(action, peer_ip):
+            return ""
+        account = self._by_name.get(user)
+        if not (is_right and account is not None and account.key_digest):
+            # Apart, so that a player with an outdated key does not slow down others' passwords.
+            source = f"digest {source_of(peer_ip)}"
+            self._check_pace(source)
+            if not is_right or account is None:
+                self.attempts.begin(source)
+                self.on_refusal("wrong digest", peer_ip)
+                raise AuthError("wrong user, password or key")
+        return _permitted(account, action, stream, peer_ip)
 
     def mark_of(self, name: str) -> bytes:
         """MARK_BYTES that stand for this account, as it is now, in what is issued to it.
@@ -232,16 +251,22 @@ class Access:
                 digest = digest_key(candidate)
                 account = self._by_key.get(digest)
                 if account is not None and hmac.compare_digest(account.key_digest, digest):
+                    if not account.ha1s and digest not in self._learned:
+                        self._learned[digest] = make_ha1s(account.name, candidate)
                     return account
         return None
+
+    def _check_pace(self, source: str) -> None:
+        """Raises: AuthError after too many wrong attempts."""
+        if wait_us := self.attempts.wait_us(source):
+            seconds = -(-wait_us // 1_000_000)
+            raise AuthError(f"too many wrong attempts, wait {seconds} s", challenge=False)
 
     async def _find_user(self, credentials: Credentials, peer_ip: str) -> Account | None:
         has_password = bool(credentials.user and credentials.password)
         # Apart, so that a player with an outdated key does not slow down its owner's password.
         source = f"{'password' if has_password else 'key'} {source_of(peer_ip)}"
-        if wait_us := self.attempts.wait_us(source):
-            seconds = -(-wait_us // 1_000_000)
-            raise AuthError(f"too many wrong attempts, wait {seconds} s", challenge=False)
+        self._check_pace(source)
         if not has_password:
             self.attempts.begin(source)
             return None
@@ -301,6 +326,13 @@ class Access:
 
 def _ignore(reason: str, peer_ip: str) -> None:
     """Nobody counts refusals."""
+
+
+def _permitted(account: Account, action: Action, stream: str, peer_ip: str) -> str:
+    """The account's name. Raises: AuthError."""
+    if not account.permits(action, stream, peer_ip):
+        raise AuthError(f"{account.name} may not {_VERBS[action]} here", challenge=False)
+    return account.name
 
 
 _VERBS = {Action.PUBLISH: "publish", Action.PLAY: "play this", Action.API: "use the API"}

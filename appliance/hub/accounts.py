@@ -1,7 +1,8 @@
 """Who may do what: users with passwords and generated keys, kept as hashes in one small file.
 
 The file is JSON, mode 0600, replaced as a whole (write, fsync, rename, fsync of the directory), so
-that it is the old or the new one after a power cut. No secret can be read back from it.
+that it is the old or the new one after a power cut. No secret can be read back from it; what it
+keeps for Digest (`hub/digest.py`) lets its thief play and publish, not change the device.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 
 from appliance.errors import ConfigError
 from appliance.hub.addresses import Network, is_within, parse_network
+from appliance.hub.digest import Ha1s, make_ha1s, record_to_ha1s
 
 FILE_NAME = "accounts.json"
 MAX_FILE_BYTES = 1 << 20
@@ -31,8 +33,6 @@ MAX_ACCOUNTS = 256
 MAX_PASSWORD_BYTES = 256  # against a peer that makes us hash megabytes
 KEY_BYTES = 16
 OWNER = "owner"
-REALM = "porthole"  # of Digest
-HA1_DIGITS = {"SHA-256": 64, "MD5": 32}
 
 _NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.\-]{0,63}\Z", re.ASCII)
 _PATTERN = re.compile(r"[0-9A-Za-z_\-./:*?]{1,128}\Z", re.ASCII)
@@ -83,8 +83,8 @@ class Account:
     """One user or key. Exactly one of `password` and `key_digest` is set.
 
     streams: patterns such as ``live/*``, where ``*`` also crosses slashes; ips: where it may be
-    used from, empty for anywhere. ha1: what Digest is checked with, of keys alone: nobody guesses
-    128 random bits, but a password's would be worth no more than MD5.
+    used from, empty for anywhere. ha1s: of every key, and of a password where that was asked for,
+    since MD5 of it is guessed much faster than scrypt; empty of keys older than Digest.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Account:
     ips: tuple[Network, ...] = ()
     password: Scrypt | None = None
     key_digest: str = field(default="", repr=False)
-    ha1: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    ha1s: Ha1s = field(default_factory=dict, repr=False, hash=False)
 
     @property
     def secret_digest(self) -> str:
@@ -119,15 +119,6 @@ def digest_key(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def ha1s_of_key(name: str, key: str) -> dict[str, str]:
-    """H(name:realm:key) by the name of the algorithm (RFC 7616 §3.4.2)."""
-    text = f"{name}:{REALM}:{key}".encode()
-    return {
-        "SHA-256": hashlib.sha256(text).hexdigest(),
-        "MD5": hashlib.md5(text, usedforsecurity=False).hexdigest(),
-    }
-
-
 def check_account_name(name: str) -> str:
     """Raises: ConfigError if an account cannot be called so."""
     if not _NAME.match(name):
@@ -149,8 +140,10 @@ def _account_to_record(account: Account) -> dict[str, Any]:
         "streams": list(account.streams),
         "ips": [str(network) for network in account.ips],
     }
+    if account.ha1s:
+        record["digest"] = dict(account.ha1s)
     if account.password is None:
-        return record | {"key_sha256": account.key_digest} | _ha1_to_record(account)
+        return record | {"key_sha256": account.key_digest}
     scrypt = account.password
     return record | {
         "scrypt": {
@@ -161,19 +154,6 @@ def _account_to_record(account: Account) -> dict[str, Any]:
             "p": scrypt.p,
         }
     }
-
-
-def _ha1_to_record(account: Account) -> dict[str, Any]:
-    return {"ha1": dict(account.ha1)} if account.ha1 else {}
-
-
-def _record_to_ha1(record: dict[str, Any]) -> dict[str, str]:
-    """None of a key that was made before there was Digest."""
-    ha1 = {name: str(record["ha1"][name]) for name in HA1_DIGITS} if "ha1" in record else {}
-    for name, text in ha1.items():
-        if not re.fullmatch(r"[0-9a-f]+", text) or len(text) != HA1_DIGITS[name]:
-            raise ValueError("ha1")
-    return ha1
 
 
 def _record_to_scrypt(record: dict[str, Any]) -> Scrypt:
@@ -198,7 +178,7 @@ def _record_to_account(record: dict[str, Any]) -> Account:
         ips=tuple(parse_network(text) for text in record["ips"]),
         password=password,
         key_digest=key_digest,
-        ha1={} if password else _record_to_ha1(record),
+        ha1s=record_to_ha1s(record["digest"]) if "digest" in record else {},
     )
 
 
@@ -282,7 +262,7 @@ class Accounts:
                 OWNER,
                 frozenset(Action),
                 key_digest=digest_key(key),
-                ha1=ha1s_of_key(OWNER, key),
+                ha1s=make_ha1s(OWNER, key),
             )
             self.save((owner,))
         return key

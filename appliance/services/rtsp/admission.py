@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from appliance.errors import AuthError
 from appliance.hub.access import Access, Action, Credentials
-from appliance.hub.accounts import REALM
+from appliance.hub.digest import REALM
 from appliance.wire.rtsp.auth import (
     Algorithm,
     BasicShown,
@@ -50,16 +50,14 @@ class Admission:
             credentials = _of_query(asked)
             shown = None if credentials else parse_authorization(asked.authorization)
             if isinstance(shown, DigestShown):
-                self._access.check_pace(peer_ip)
                 verdict = self._gate.check(
-                    shown, asked.method, asked.url, peer_ip, now_us, self._ha1s_of
+                    shown, asked.method, asked.url, peer_ip, now_us, self._secret_of
                 )
+                is_right = verdict is not Verdict.WRONG
+                self._access.check_digest(action, name, peer_ip, shown.user, is_right=is_right)
                 if verdict is Verdict.RIGHT:
-                    self._access.check_proven(action, name, peer_ip, shown.user)
                     return
                 is_stale = verdict is Verdict.STALE
-                if not is_stale:
-                    self._access.note_wrong(peer_ip)
             elif isinstance(shown, BasicShown) and basic:
                 credentials = Credentials(shown.user, shown.password)
             await self._access.check(action, name, peer_ip, credentials)
@@ -69,8 +67,9 @@ class Admission:
             lines = self._gate.challenges(peer_ip, now_us, is_stale=is_stale, basic=basic)
             raise Challenged(lines, str(error)) from None
 
-    def _ha1s_of(self, user: str) -> Mapping[Algorithm, str]:
-        return {Algorithm(name): ha1 for name, ha1 in self._access.ha1s_of(user).items()}
+    def _secret_of(self, user: str) -> Mapping[Algorithm, str]:
+        secrets = self._access.secret_of(user) or {}
+        return {Algorithm(name): ha1 for name, ha1 in secrets.items()}
 
 
 def _of_query(asked: Asked) -> Credentials:
