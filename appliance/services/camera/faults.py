@@ -1,25 +1,13 @@
-"""Why a worker session ended."""
+"""Why a worker session ended, besides what its process tells (net/worker_process.py)."""
 
 from __future__ import annotations
 
-from appliance.errors import ApplianceError
+from appliance.net.worker_process import CANNOT_START, DEAF, DIED
 
-
-class WorkerFault(ApplianceError):
-    """reason: one of a few words of ours, for the metrics; the text is for a person."""
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
-
-
-DIED = "died"
 STALLED = "stalled"
 GARBAGE = "garbage"
 FLOOD = "flood"
-DEAF = "deaf"
 TAKEN_OVER = "taken-over"
-CANNOT_START = "cannot-start"
 KICKED = "kicked"
 
 # What a new start of the whole service might cure; a camera that is unplugged is none of them.

@@ -22,7 +22,7 @@ from appliance.hub.signal import Signal
 from appliance.hub.stream import Stream
 from appliance.hub.telling import Telling
 from appliance.net.supervisor import Backoff
-from appliance.services.camera.faults import WorkerFault
+from appliance.net.worker_process import WorkerFault
 from appliance.services.camera.knobs import Knobs, worker_options
 from appliance.services.camera.led import Led
 from appliance.services.camera.player import Absence, SlatePlayer

@@ -7,10 +7,10 @@ import logging
 from typing import Any
 
 from appliance.errors import ConfigError
+from appliance.net.worker_process import watch_children_by_pidfd
 from appliance.services.camera.camera import LocalCamera
 from appliance.services.camera.feed import Feed
 from appliance.services.camera.led import Led, open_led
-from appliance.services.camera.process import watch_children_by_pidfd
 from appliance.services.camera.settings import Settings
 from appliance.services.camera.slate import SlatePress
 from appliance.services.camera.switches import Switches

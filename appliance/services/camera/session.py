@@ -17,6 +17,8 @@ from typing import Any
 from appliance.errors import PeerError, StreamError
 from appliance.hub.sessions import Session
 from appliance.media.unit import AccessUnit
+from appliance.net.worker_log import ErrorLog
+from appliance.net.worker_process import WorkerFault, WorkerProcess
 from appliance.redact import redact
 from appliance.services.camera.allowance import Allowance
 from appliance.services.camera.asks import Asks
@@ -26,16 +28,13 @@ from appliance.services.camera.faults import (
     KICKED,
     STALLED,
     TAKEN_OVER,
-    WorkerFault,
 )
 from appliance.services.camera.ladder import Step
 from appliance.services.camera.led import Led
 from appliance.services.camera.output import Output, main_tracks, sub_tracks
 from appliance.services.camera.player import SlatePlayer
-from appliance.services.camera.process import WorkerProcess
 from appliance.services.camera.recovery import Recovery
 from appliance.services.camera.settings import Settings
-from appliance.services.camera.stderr import ErrorLog
 from appliance.services.contract import Context, StreamSettings
 from appliance.wire.pipe.connection import Pipe, Role
 from appliance.wire.pipe.messages import (

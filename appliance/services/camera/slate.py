@@ -16,8 +16,7 @@ from appliance.errors import PeerError
 from appliance.media.aac import TYPE_LC, AacConfig
 from appliance.media.track import Kind, Track
 from appliance.media.unit import AccessUnit
-from appliance.services.camera.faults import WorkerFault
-from appliance.services.camera.process import WorkerProcess
+from appliance.net.worker_process import WorkerFault, WorkerProcess
 from appliance.wire.pipe.connection import Pipe, Role
 from appliance.wire.pipe.messages import AUDIO_ID, VIDEO_ID, Fault
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from appliance.services.camera import process
+from appliance.net import worker_process as process
 
 ROOT = Path(__file__).parent.parent.parent.parent
 

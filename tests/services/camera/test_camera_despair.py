@@ -9,7 +9,8 @@ import pytest
 from appliance.hub.clock import Clock
 from appliance.hub.stats import Counters
 from appliance.net.systemd import Watchdog
-from appliance.services.camera.faults import DIED, STALLED
+from appliance.net.worker_process import DIED
+from appliance.services.camera.faults import STALLED
 from appliance.services.camera.ladder import Step
 from appliance.services.camera.recovery import GOOD_US, Recovery
 

@@ -14,8 +14,8 @@ from camera_fixture import PATIENT, QUICK, Camera, camera, stream_settings
 from scripted_worker import Play
 
 from appliance.hub import telling
-from appliance.services.camera import process
-from appliance.services.camera.stderr import BURST_LINES, ErrorLog
+from appliance.net import worker_process as process
+from appliance.net.worker_log import BURST_LINES, ErrorLog
 
 
 async def fault_of(device: Camera, reason: str) -> None:

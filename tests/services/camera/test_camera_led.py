@@ -11,7 +11,8 @@ import pytest
 from camera_fixture import camera, stream_settings
 from scripted_worker import Play
 
-from appliance.services.camera import Settings, led, process
+from appliance.net import worker_process as process
+from appliance.services.camera import Settings, led
 from appliance.services.camera.led import (
     CHIP_INFO,
     GET_LINE,

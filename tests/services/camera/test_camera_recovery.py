@@ -17,7 +17,8 @@ from camera_fixture import NAME, SMALL, camera, stream_settings
 from camera_site import Site, camera_site, wait_until
 from scripted_worker import Play
 
-from appliance.services.camera import Settings, feed, player, process
+from appliance.net import worker_process as process
+from appliance.services.camera import Settings, feed, player
 from appliance.wire.pipe.frames import MAX_FRAME_BYTES
 from appliance.wire.pipe.messages import Change
 

@@ -17,8 +17,8 @@ from camera_fixture import NAME, PATIENT, SMALL, camera, make_clip, stream_setti
 from appliance.errors import StreamBusy
 from appliance.hub.subscription import Start
 from appliance.media.track import Kind
+from appliance.net.worker_process import command, environment
 from appliance.services.camera import Settings
-from appliance.services.camera.process import command, environment
 from appliance.services.contract import AudioSettings
 
 

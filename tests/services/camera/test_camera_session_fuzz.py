@@ -13,7 +13,7 @@ from appliance.media.opus import OpusConfig
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
 from appliance.net.systemd import Watchdog
-from appliance.services.camera.faults import WorkerFault
+from appliance.net.worker_process import WorkerFault
 from appliance.services.camera.recovery import Recovery
 from appliance.services.camera.session import Plan, WorkerSession
 from appliance.services.contract import Context, StreamSettings

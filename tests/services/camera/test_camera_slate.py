@@ -13,9 +13,9 @@ from appliance.media.h264 import H264Config
 from appliance.media.opus import OpusConfig
 from appliance.media.track import Codec, Kind, Track
 from appliance.media.unit import AccessUnit
-from appliance.services.camera import process
+from appliance.net import worker_process as process
+from appliance.net.worker_process import WorkerFault
 from appliance.services.camera import slate as slate_module
-from appliance.services.camera.faults import WorkerFault
 from appliance.services.camera.slate import (
     KEY_US,
     MAX_KEPT,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import appliance
-from appliance.services.camera.faults import CANNOT_START, DEAF, DIED, WorkerFault
+from appliance.errors import ApplianceError
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,18 @@ TERMINATE_S = 2.0
 KILL_S = 5.0
 MAX_UNREAD_BYTES = 256 << 10  # of commands, against a worker that never reads them
 LAST_WORDS_S = 1.0  # a dead worker's output may be read this long after its exit is known
+
+DIED = "died"
+DEAF = "deaf"
+CANNOT_START = "cannot-start"
+
+
+class WorkerFault(ApplianceError):
+    """reason: one of a few words of ours, for the metrics; the text is for a person."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 def watch_children_by_pidfd() -> None:
@@ -45,6 +57,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
     """What the worker writes goes to the callbacks as it comes: nothing is queued here.
 
     ended: resolves when its output has ended; the exit status is in the error text.
+    writable: clear while it leaves unread what it was sent.
     on_exit: called when the process is no more, be it long after everybody gave up on it.
     """
 
@@ -59,6 +72,8 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self._transport: asyncio.SubprocessTransport | None = None
         self._exited = asyncio.Event()
         self.ended = asyncio.Event()
+        self.writable = asyncio.Event()
+        self.writable.set()
         self.pid = 0
 
     @classmethod
@@ -98,6 +113,12 @@ class WorkerProcess(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         if fd == 1:
             self.ended.set()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
 
     def process_exited(self) -> None:
         self._exited.set()
