@@ -23,7 +23,7 @@ from measure import spread
 
 from appliance.capture.encoders.aac import AacEncoder
 from appliance.capture.microphone.drift import SampleClock
-from appliance.capture.microphone.voice import Voice
+from appliance.capture.voice import Voice
 
 RATE_HZ = 48_000
 CHUNK = 1920
@@ -48,7 +48,7 @@ def cpu_us_per_s(work: Callable[[bytes], None], samples: bytes) -> float:
 
 
 def ours(samples: bytes) -> None:
-    clock, voice = SampleClock(RATE_HZ), Voice(2, RATE_HZ, 1, bitrate_bps=BITRATE_BPS)
+    clock, voice = SampleClock(RATE_HZ), Voice(AacEncoder(2, RATE_HZ, 1, bitrate_bps=BITRATE_BPS))
     voice.connect("s16", 1, RATE_HZ)
     for first in range(0, SECONDS * RATE_HZ, CHUNK):
         clock.observe(first + CHUNK, round((first + CHUNK) * 1e6 / RATE_HZ * 1.0002))
@@ -69,7 +69,7 @@ def plain(samples: bytes) -> None:
 
 def worst_skew_ms(hours: float, ppm: float) -> tuple[float, float]:
     """Greatest distance of sound from its time, and the rate that was believed in the end."""
-    clock, voice = SampleClock(RATE_HZ), Voice(2, RATE_HZ, 1, bitrate_bps=BITRATE_BPS)
+    clock, voice = SampleClock(RATE_HZ), Voice(AacEncoder(2, RATE_HZ, 1, bitrate_bps=BITRATE_BPS))
     voice.connect("s16", 1, RATE_HZ)
     voice._encode = lambda: [pending.clear() for pending in voice._pending] and []
     source, silence, worst_us, count, now_us = random.Random(1), bytes(CHUNK_BYTES), 0.0, 0, 60e6

@@ -10,7 +10,7 @@ import pytest
 
 from appliance.capture.microphone.alsa import plausible_stamp_us
 from appliance.capture.microphone.drift import MAX_PPM, OUTLIER_WINDOWS, SampleClock
-from appliance.capture.microphone.voice import BEND_S, HARD_S, MAX_BEND
+from appliance.capture.voice import BEND_S, HARD_S, MAX_BEND
 
 RATE_HZ = 48_000
 HOUR_US = 3_600_000_000

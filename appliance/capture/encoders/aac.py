@@ -20,6 +20,10 @@ class AacEncoder:
     sample: stamps of units are those of the sound they decode to.
     """
 
+    sample_format = "fltp"
+    is_planar = True
+    frame_samples = FRAME_SAMPLES
+
     def __init__(self, track_id: int, rate_hz: int, channels: int, *, bitrate_bps: int) -> None:
         self.rate_hz = rate_hz
         self.channels = channels

@@ -15,13 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 from appliance.capture.clock import monotonic_us
+from appliance.capture.encoders.aac import AacEncoder
 from appliance.capture.microphone.alsa import Captured, Pcm
 from appliance.capture.microphone.devices import choose_device, list_devices
 from appliance.capture.microphone.drift import SampleClock
 from appliance.capture.microphone.libasound import AlsaFault
 from appliance.capture.microphone.pace import Pace
-from appliance.capture.microphone.voice import US_PER_S, Voice
 from appliance.capture.options import Options
+from appliance.capture.voice import US_PER_S, Voice
 from appliance.media.track import Track
 from appliance.media.unit import AccessUnit
 
@@ -163,9 +164,10 @@ class Microphone:
         """The first samples after the opening are there."""
         with self._voice_lock:
             if self._voice is None:
-                self._voice = Voice(
+                encoder = AacEncoder(
                     AUDIO_ID, self._rate_hz, self._channels, bitrate_bps=self._bitrate_bps
                 )
+                self._voice = Voice(encoder)
                 self._on_track(self._voice.track)
             self._voice.connect(pcm.sample_format, pcm.channels, pcm.rate_hz)
         self._settled.set()

@@ -11,8 +11,8 @@ from alsa_fixture import RATE_HZ, amplitude, sine
 from test_microphone_clock import Bender
 from worker_fixture import decode_audio
 
-from appliance.capture.encoders.aac import FRAME_SAMPLES
-from appliance.capture.microphone.voice import MAX_FILL_US, Voice
+from appliance.capture.encoders.aac import FRAME_SAMPLES, AacEncoder
+from appliance.capture.voice import MAX_FILL_US, Voice
 from appliance.media.unit import AccessUnit
 
 CHUNK = 1024
@@ -23,7 +23,7 @@ WINDOW = 480
 
 
 def make_voice(sample_format: str = "s16", channels: int = 1, rate_hz: int = RATE_HZ) -> Voice:
-    voice = Voice(2, RATE_HZ, 1, bitrate_bps=128_000)
+    voice = Voice(AacEncoder(2, RATE_HZ, 1, bitrate_bps=128_000))
     voice.connect(sample_format, channels, rate_hz)
     return voice
 
