@@ -33,6 +33,7 @@ CATALOG = (
     Entry("pull", "appliance.services.pull", schemes=("rtmp", "rtmps", "http", "https")),
     Entry("edge", "appliance.services.pull.edge"),
     Entry("forward", "appliance.services.forward"),
+    Entry("transcode", "appliance.services.transcode"),
     Entry("hls", "appliance.services.hls"),
     Entry("live", "appliance.services.httpflv"),
     Entry("pictures", "appliance.services.pictures"),

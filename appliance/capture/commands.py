@@ -7,6 +7,7 @@ worker even then.
 from __future__ import annotations
 
 import os
+import queue
 import sys
 import threading
 from collections import deque
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from appliance.errors import PeerError
+from appliance.media.unit import AccessUnit
 from appliance.wire.pipe.connection import Pipe, Role
 from appliance.wire.pipe.messages import (
     Change,
@@ -23,9 +25,11 @@ from appliance.wire.pipe.messages import (
     RequestPicture,
     Rung,
     SetBitrate,
+    Tracks,
 )
 
 READ_BYTES = 4096
+MAX_MEDIA = 256  # tracks and units to encode anew; then what follows waits in the pipe
 MAX_WAITING = 64  # of a kind, against an appliance that asks faster than a blocked source looks
 EXIT_OK, EXIT_PROTOCOL = 0, 76  # sysexits(3)
 
@@ -35,11 +39,13 @@ T = TypeVar("T")
 class Commands:
     """What the appliance asked for since the source last looked.
 
+    media: for a source that encodes anew what it is given.
     on_command: called in the reading thread after something came, to wake a source that waits.
     """
 
     def __init__(self) -> None:
         self.on_command: Callable[[], None] | None = None
+        self.media: queue.Queue[Tracks | AccessUnit] = queue.Queue(MAX_MEDIA)
         self._keyframe = threading.Event()
         self._bitrate_bps: int | None = None
         self._rung: Rung | None = None
@@ -75,6 +81,8 @@ class Commands:
 
     def handle(self, event: Event) -> None:
         match event:
+            case AccessUnit() | tuple():
+                self.media.put(event)
             case RequestKeyframe():
                 self._keyframe.set()
             case SetBitrate():

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from appliance.containers.flv import TagType, file_header, tag, us_to_ms
 from appliance.containers.flv_tag_writer import (
+    can_carry,
     carried_tracks,
     metadata_body,
     sequence_header_body,
@@ -58,6 +59,10 @@ class TagMuxer:
         self._last_dts_us: dict[int, int] = {}
         self._descriptions: list[tuple[TagType, bytes]] = []
         self._is_changed = False
+
+    def takes(self, config: CodecConfig) -> bool:
+        """Whether sound of this kind needs no other form; none does that is left out."""
+        return config.kind not in self._wanted or can_carry(config)
 
     def header(self, tracks: Sequence[Track]) -> bytes:
         """Raises: CodecUnsupported if none of the tracks has a form in the container."""

@@ -27,7 +27,7 @@ from appliance.containers.fmp4_boxes import (
 from appliance.errors import CodecUnsupported, PeerError
 from appliance.media.clock import ticks_to_us, us_to_ticks
 from appliance.media.opus import packet_duration_us
-from appliance.media.track import Codec, Kind, Track
+from appliance.media.track import Codec, CodecConfig, Kind, Track
 from appliance.media.unit import AccessUnit, Buffer, Chunk
 
 if TYPE_CHECKING:
@@ -308,6 +308,10 @@ class Fmp4Muxer:
         self._due_us = self._silent_us = -1  # when the leading lane, or another, ends the chunk
         self._size_bytes = 0
         self._sequence = 0
+
+    def takes(self, config: CodecConfig) -> bool:
+        """Whether sound of this kind needs no other form."""
+        return config.codec in AUDIO_CODECS
 
     def header(self, tracks: Sequence[Track]) -> bytes:
         """The initialisation segment. Raises: CodecUnsupported if no track can be carried."""

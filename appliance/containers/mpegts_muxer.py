@@ -76,6 +76,10 @@ class MpegTsMuxer:
 
     # -- description ---------------------------------------------------------------------------
 
+    def takes(self, config: CodecConfig) -> bool:
+        """Whether sound of this kind needs no other form."""
+        return can_carry(config)
+
     def header(self, tracks: Sequence[Track]) -> bytes:
         """Empty: chunks that are key bring their tables. Raises: CodecUnsupported."""
         carried = carried_tracks(tracks)

@@ -45,6 +45,16 @@ class Demand:
             self._parent.leave()
         self._changed.fire()
 
+    def move(self, parent: Demand) -> None:
+        """Tell another parent from now on; the viewers there are become its own."""
+        before, self._parent = self._parent, parent
+        if before is parent:
+            return
+        for _ in range(self.viewers):  # the new one first: whoever is above both sees no gap
+            parent.join()
+            if before is not None:
+                before.leave()
+
     def is_idle_for(self, grace_us: int) -> bool:
         return not self.viewers and self._clock.monotonic_us() - self.idle_since_us >= grace_us
 

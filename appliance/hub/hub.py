@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from appliance.errors import LimitExceeded, StreamBusy, StreamNotFound
+from appliance.hub.alternatives import Bridge
 from appliance.hub.clock import SYSTEM_CLOCK, Clock
 from appliance.hub.names import stream_name
 from appliance.hub.publisher import Publisher
@@ -30,6 +31,13 @@ class Hub:
         self.streams: dict[str, Stream] = {}
         self.changed = Signal()
         self.on_wanted: Callable[[str], None] | None = None
+        self._bridge: Bridge | None = None
+
+    def use_bridge(self, bridge: Bridge) -> None:
+        """Who makes other forms of sound, of all streams from now on."""
+        self._bridge = bridge
+        for stream in self.streams.values():
+            stream.alternatives.bridge = bridge
 
     def declare(self, name: str) -> Stream:
         """A stream with a configured source: it exists before and between publishers."""
@@ -110,6 +118,7 @@ class Hub:
             if len(self.streams) >= self.limits.max_streams:
                 raise LimitExceeded(f"there are already {len(self.streams)} streams")
             stream = self.streams[name] = Stream(name, self.clock, self.limits)
+            stream.alternatives.bridge = self._bridge
             self.changed.fire()
         return stream
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from appliance.errors import ApplianceError
+from appliance.hub.alternatives import Alternative, Choice
 from appliance.hub.clock import Clock
 from appliance.hub.demand import Demand
 from appliance.hub.ring import Ring
@@ -41,9 +42,12 @@ MuxerFactory = Callable[[], Muxer]
 
 
 class Rendition:
-    """A muxer with the ring of what it made. A fault of the muxer ends the rendition, no more."""
+    """A muxer with the ring of what it made. A fault of the muxer ends the rendition, no more.
 
-    __slots__ = ("_muxer", "demand", "error", "header", "name", "ring")
+    tracks: as the muxer was told them; alternative: the sound among them that is not native.
+    """
+
+    __slots__ = ("alternative", "demand", "error", "header", "muxer", "name", "ring", "tracks")
 
     def __init__(
         self,
@@ -56,22 +60,25 @@ class Rendition:
         max_duration_us: int,
     ) -> None:
         self.name = name
-        self._muxer = muxer
+        self.muxer = muxer
         self.ring: Ring[Chunk] = Ring(max_bytes=max_bytes, max_duration_us=max_duration_us)
         self.demand = Demand(clock, parent)
         self.header = b""
+        self.tracks: tuple[Track, ...] = ()
+        self.alternative: Alternative | None = None
         self.error: ApplianceError | None = None
 
-    def describe(self, tracks: Sequence[Track]) -> None:
+    def describe(self, choice: Choice) -> None:
         """New track descriptions. Raises: CodecUnsupported if the container carries none."""
-        self._extend(self._muxer.flush())
-        self.header = self._muxer.header(tracks)
+        self._extend(self.muxer.flush())
+        self.tracks, self.alternative = choice.tracks, choice.alternative
+        self.header = self.muxer.header(choice.tracks)
 
     def feed(self, unit: AccessUnit) -> None:
-        self._extend(self._muxer.feed(unit))
+        self._extend(self.muxer.feed(unit))
 
     def flush(self) -> None:
-        self._extend(self._muxer.flush())
+        self._extend(self.muxer.flush())
 
     def _extend(self, chunks: list[Chunk]) -> None:
         for chunk in chunks:

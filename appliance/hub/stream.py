@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import dropwhile
 from typing import ParamSpec
 
 from appliance.errors import ApplianceError, CodecUnsupported, LimitExceeded, StreamNotFound
+from appliance.hub.alternatives import CATCH_UP_US, Alternative, Alternatives
 from appliance.hub.clock import Clock
 from appliance.hub.demand import Demand
 from appliance.hub.publisher import Publisher
@@ -25,6 +28,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
 MAX_STREAMS = 64
+SOUND_WAIT_S = 2.0  # for sound that is to be encoded anew; it comes later if it cannot by then
 CLOCK_STEP_US = 500_000  # a wall clock that moved more than this has been set, not slewed
 
 
@@ -76,6 +80,7 @@ class Stream:
             keep_us=limits.units_keep_us,
         )
         self.renditions: dict[str, Rendition] = {}
+        self.alternatives = Alternatives(self)
         self.publisher: Publisher | None = None
         self.demand = Demand(clock)
         self.changed = Signal()  # tracks described, publisher came or went, closed
@@ -101,8 +106,8 @@ class Stream:
         if self.placeholder:  # the figures of the media it stands for stay
             ids |= self.stats.keys()
         self.stats = {number: self.stats.get(number, TrackStats()) for number in ids}
-        for rendition in list(self.renditions.values()):
-            self._guard(rendition, rendition.describe, tracks)
+        self.alternatives.renew()
+        self._describe_renditions()
         self.changed.fire()
 
     def append(self, unit: AccessUnit) -> None:
@@ -119,6 +124,35 @@ class Stream:
         self.units.append(unit, key=key)
         for rendition in list(self.renditions.values()):
             self._guard(rendition, rendition.feed, unit)
+
+    def append_alternative(self, alternative: Alternative, unit: AccessUnit) -> None:
+        """One more unit of it, with stamps as those of its native units."""
+        if alternative.closed:
+            return
+        alternative.stats.count(unit, self.clock.monotonic_us())
+        alternative.units.append(unit)
+        for rendition in list(self.renditions.values()):
+            if rendition.alternative is alternative:
+                self._guard(rendition, rendition.feed, unit)
+
+    def tell_missing(self, alternative: Alternative, *, is_missing: bool) -> None:
+        """Whether renditions shall go on without it."""
+        if alternative.closed or alternative.is_missing is is_missing:
+            return
+        alternative.is_missing = is_missing
+        alternative.units.signal.fire()
+        self._describe_renditions()
+
+    def _describe_renditions(self) -> None:
+        for rendition in list(self.renditions.values()):
+            self._guard(rendition, self._describe, rendition)
+
+    def _describe(self, rendition: Rendition) -> None:
+        """What there is of it, to its muxer; its viewers count for what is made for them."""
+        choice = self.alternatives.choose(rendition.muxer)
+        parent = self.demand if choice.alternative is None else choice.alternative.demand
+        rendition.demand.move(parent)
+        rendition.describe(choice)
 
     def _check_anchor(self, unit: AccessUnit, now_us: int) -> None:
         """Wall time of the timeline: made once, re-based only when the wall clock is set."""
@@ -175,10 +209,7 @@ class Stream:
         existing = self.renditions.get(name)
         if existing is not None:
             return existing
-        if self.closed or not self.tracks:
-            raise StreamNotFound(f"{self.name} has no media yet")
-        if len(self.renditions) >= self.limits.max_renditions:
-            raise LimitExceeded(f"{self.name} is already muxed in {len(self.renditions)} forms")
+        self._check_room()
         rendition = Rendition(
             name,
             make_muxer(),
@@ -187,9 +218,8 @@ class Stream:
             max_bytes=self.limits.rendition_bytes,
             max_duration_us=self.limits.rendition_us,
         )
-        rendition.describe(self.tracks)
-        past = self.units.since(self.units.fresh)  # sound may go before the first picture
-        for unit in dropwhile(lambda unit: not unit.key, past):
+        self._describe(rendition)
+        for unit in self._past(rendition.alternative):
             rendition.feed(unit)
         if self.publisher is None:
             rendition.flush()  # nothing will follow to end the last chunk
@@ -197,6 +227,44 @@ class Stream:
         rendition.ring.keep_us = self.limits.rendition_keep_us
         self.renditions[name] = rendition
         return rendition
+
+    def _check_room(self) -> None:
+        if self.closed or not self.tracks:
+            raise StreamNotFound(f"{self.name} has no media yet")
+        if len(self.renditions) >= self.limits.max_renditions:
+            raise LimitExceeded(f"{self.name} is already muxed in {len(self.renditions)} forms")
+
+    def _past(self, alternative: Alternative | None) -> Iterable[AccessUnit]:
+        """From the oldest key on; sound may go before the first picture."""
+        past = self.units.since(self.units.fresh)
+        past = list(dropwhile(lambda unit: not unit.key, past))
+        if alternative is not None and past:
+            past += self.alternatives.past(alternative, past[0].dts_us)
+            past.sort(key=lambda unit: unit.dts_us)
+        return past
+
+    def check_rendition(self, name: str, make_muxer: MuxerFactory) -> None:
+        """Raises: what `rendition` would; nothing is made."""
+        if name not in self.renditions:
+            self._check_room()
+            muxer = make_muxer()
+            muxer.header(self.alternatives.choose(muxer).tracks)
+
+    async def open_rendition(self, name: str, make_muxer: MuxerFactory) -> Rendition:
+        """As `rendition`; sound that is encoded anew for it has a moment to catch up before."""
+        if name not in self.renditions and self.tracks and not self.closed:
+            alternative = self.alternatives.choose(make_muxer()).alternative
+            if alternative is not None:
+                with suppress(TimeoutError), alternative.demand.viewer():
+                    async with asyncio.timeout(SOUND_WAIT_S):
+                        await alternative.wait_until(self._newest_us(alternative.native))
+        return self.rendition(name, make_muxer)
+
+    def _newest_us(self, native: Track) -> int:
+        """When its alternative has caught up."""
+        newest_first = reversed(self.units.items)
+        newest = next((unit for unit in newest_first if unit.track.id == native.id), None)
+        return 0 if newest is None else newest.dts_us - CATCH_UP_US
 
     async def wait_tracks(self) -> Sequence[Track]:
         """The tracks, once described and published. Raises: StreamNotFound when the stream ends."""
@@ -241,6 +309,7 @@ class Stream:
         for rendition in list(self.renditions.values()):
             if rendition.demand.is_idle_for(self.limits.rendition_grace_us):
                 self._drop(rendition)
+        self.alternatives.sweep(self.limits.rendition_grace_us)
 
     def is_stale(self) -> bool:
         """Nobody publishes, nothing is configured to, and viewers have waited long enough."""
@@ -252,5 +321,6 @@ class Stream:
         self.closed = True
         for rendition in list(self.renditions.values()):
             self._drop(rendition)
+        self.alternatives.close()
         self.units.close()
         self.changed.fire()

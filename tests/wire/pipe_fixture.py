@@ -7,6 +7,7 @@ from appliance.media.g711 import G711Config
 from appliance.media.h264 import H264Config
 from appliance.media.h265 import H265Config
 from appliance.media.l16 import L16Config
+from appliance.media.mp3 import Mp3Config
 from appliance.media.opus import OpusConfig
 from appliance.media.track import Codec, Track
 from appliance.media.unit import AccessUnit
@@ -44,6 +45,7 @@ TRACKS_OF_ALL_CODECS = (
     Track(5, G711Config(Codec.PCMA), 8_000),
     Track(6, G711Config(Codec.PCMU, 16_000, 2), 16_000),
     Track(7, L16Config(44_100, 2), 44_100),
+    Track(8, Mp3Config(44_100, 2, 1152, is_mpeg1=True), 44_100),
 )
 
 

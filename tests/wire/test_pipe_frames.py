@@ -37,7 +37,7 @@ def body(frame: bytes) -> Reader:
 
 
 def test_hello_is_as_documented() -> None:
-    assert bytes.fromhex("0000000b01") + b"PORTHOLE" + bytes.fromhex("0002") == HELLO
+    assert bytes.fromhex("0000000b01") + b"PORTHOLE" + bytes.fromhex("0003") == HELLO
 
 
 def test_unit_frame_is_as_documented() -> None:
@@ -198,4 +198,4 @@ def test_commands_are_refused_from_the_wrong_end() -> None:
     with pytest.raises(MisuseError):
         Pipe(Role.WORKER).send(RequestKeyframe())
     with pytest.raises(MisuseError):
-        Pipe(Role.APPLIANCE).send((VIDEO,))
+        Pipe(Role.APPLIANCE).send(State({}))

@@ -17,6 +17,7 @@ SCHEMES = {
     "file": "file",
     "av": "url",
     "slate": "slate",
+    "transcode": "transcode",
     "v4l2": "v4l2",
     "picamera2": "picamera2",
 }

@@ -44,6 +44,7 @@ class Feed:
         self._playlist_name = form.playlist_name
         self._segmenter = Segmenter(settings.segment_us)
         self._changed = Signal()
+        self._rendition: Rendition | None = None
 
     # -- the stream's side ---------------------------------------------------------------------
 
@@ -53,7 +54,8 @@ class Feed:
         try:
             with stream.demand.viewer():  # starts an on-demand source
                 await stream.wait_tracks()
-                rendition = stream.rendition(self.form.rendition, self.form.make_muxer)
+                rendition = await stream.open_rendition(self.form.rendition, self.form.make_muxer)
+                self._rendition = rendition
                 with rendition.demand.viewer():
                     if rendition.ring.first_key() is None:
                         stream.request_keyframe()
@@ -119,7 +121,8 @@ class Feed:
 
     def render_multivariant(self, base: str, query: str) -> str:
         """The playlist above this one; `base` and `query` go around the media playlist's name."""
-        carried = self.form.carried_tracks(self.stream.tracks)
+        tracks = self._rendition.tracks if self._rendition else self.stream.tracks
+        carried = self.form.carried_tracks(tracks)
         video = next((track for track in carried if track.kind is Kind.VIDEO), None)
         variant = Variant(
             f"{base}{self.form.playlist_name}{query}",

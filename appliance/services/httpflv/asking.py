@@ -34,7 +34,7 @@ def read_ask(request: Request) -> Ask:
         stream_name(path),
         form,
         _read_kinds(request, form),
-        _read_latency(request),
+        Latency.of_query(request.query),
         _read_is_live(request),
     )
 
@@ -46,16 +46,6 @@ def _read_kinds(request: Request, form: Form) -> frozenset[Kind]:
     if not kinds:
         raise PeerError("neither sound nor picture was asked for")
     return kinds
-
-
-def _read_latency(request: Request) -> Latency | None:
-    asked = request.query.get("latency")
-    if asked is None:
-        return None
-    try:
-        return Latency(asked)
-    except ValueError:
-        raise PeerError("latency is low, normal or dense") from None
 
 
 def _read_is_live(request: Request) -> bool:

@@ -9,10 +9,11 @@ from appliance.containers.flv import in_band
 from appliance.containers.flv_muxer import FlvMuxer
 from appliance.containers.mpegts_muxer import MpegTsMuxer
 from appliance.errors import CodecUnsupported
+from appliance.hub.alternatives import Choosy
 from appliance.hub.rendition import Muxer
 from appliance.media.aac import AacConfig, adts_header
 from appliance.media.mp3 import Mp3Config
-from appliance.media.track import Kind, Track
+from appliance.media.track import CodecConfig, Kind, Track
 from appliance.media.unit import AccessUnit, Chunk
 
 SOUND = frozenset({Kind.AUDIO})
@@ -27,6 +28,10 @@ class SoundMuxer:
         self._name = name
         self._config: AacConfig | Mp3Config | None = None
         self._track_id = 0
+
+    def takes(self, config: CodecConfig) -> bool:
+        """Whether sound of this kind needs no other form."""
+        return isinstance(config, self._codec)
 
     def header(self, tracks: Sequence[Track]) -> bytes:
         """Raises: CodecUnsupported if the stream has no such sound."""
@@ -56,6 +61,12 @@ class Only:
     def __init__(self, muxer: Muxer, kinds: frozenset[Kind]) -> None:
         self._muxer = muxer
         self._kinds = kinds
+
+    def takes(self, config: CodecConfig) -> bool:
+        """Whether sound of this kind needs no other form; none does that is left out."""
+        muxer = self._muxer
+        wanted = config.kind in self._kinds
+        return not wanted or not isinstance(muxer, Choosy) or muxer.takes(config)
 
     def header(self, tracks: Sequence[Track]) -> bytes:
         """Raises: CodecUnsupported if nothing is left."""

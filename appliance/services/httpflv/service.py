@@ -18,7 +18,7 @@ from aiohttp import web
 
 from appliance.errors import CodecUnsupported, LimitExceeded, StreamNotFound
 from appliance.hub.access import Action
-from appliance.hub.rendition import Rendition
+from appliance.hub.rendition import MuxerFactory, Rendition
 from appliance.hub.sessions import Session
 from appliance.hub.stream import Stream
 from appliance.net.fanout import End, Viewer
@@ -149,7 +149,7 @@ class LiveService:
         """While an error can still be told by a status. Raises: CodecUnsupported, LimitExceeded."""
         stream = self._context.hub.streams.get(ask.name)
         if stream is not None and _is_published(stream):
-            _rendition(stream, ask)
+            stream.check_rendition(*_rendition(ask))
 
     # -- showing ------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class LiveService:
         try:
             async with asyncio.timeout(self._settings.wait_us / 1_000_000):
                 stream = await hub.wait_for(ask.name, _wait_published)
-            rendition = _rendition(stream, ask)
+            rendition = await stream.open_rendition(*_rendition(ask))
         except (TimeoutError, StreamNotFound, CodecUnsupported, LimitExceeded) as error:
             self._context.faults.count("live", "nothing to show", f"{ask.name} {error}")
             return None
@@ -256,9 +256,9 @@ class LiveService:
         session.lost_units = viewer.lost_units
 
 
-def _rendition(stream: Stream, ask: Ask) -> Rendition:
-    name = ask.form.rendition_name(ask.kinds)
-    return stream.rendition(name, lambda: ask.form.muxer(ask.kinds))
+def _rendition(ask: Ask) -> tuple[str, MuxerFactory]:
+    """What a stream must be asked for."""
+    return ask.form.rendition_name(ask.kinds), lambda: ask.form.muxer(ask.kinds)
 
 
 def _is_published(stream: Stream | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from appliance.hub.rendition import Rendition
+from appliance.hub.rendition import MuxerFactory, Rendition
 from appliance.hub.stream import Stream
 from appliance.media.track import Kind
 from appliance.net.fanout import End, FanOut, Viewer
@@ -51,11 +51,14 @@ class Playing:
         self._sent_bytes = 0  # not yet counted, of runs that are over
         self._counted_bytes = 0  # of this run
 
-    def rendition(self) -> Rendition:
-        """Raises: CodecUnsupported, LimitExceeded, StreamNotFound."""
+    async def prepare(self) -> None:
+        """What `start` shows. Raises: CodecUnsupported, LimitExceeded, StreamNotFound."""
+        await self._stream.open_rendition(*self._form())
+
+    def _form(self) -> tuple[str, MuxerFactory]:
         kinds = self.kinds
         name = "rtmp" if kinds == ALL_KINDS else f"rtmp-{'-'.join(sorted(kinds))}"
-        return self._stream.rendition(name, lambda: RtmpMuxer(kinds))
+        return name, lambda: RtmpMuxer(kinds)
 
     @property
     def is_running(self) -> bool:
@@ -64,9 +67,9 @@ class Playing:
     def start(self, on_end: Callable[[End], object]) -> None:
         """on_end: called once unless `stop` is; then call that. The connection must be drained.
 
-        Raises: what `rendition` does; OSError if no descriptor is left.
+        Raises: what `prepare` does; OSError if no descriptor is left.
         """
-        rendition = self.rendition()
+        rendition = self._stream.rendition(*self._form())
         transport = self._connection.transport
         if transport is None or transport.is_closing():
             on_end(End.GONE)

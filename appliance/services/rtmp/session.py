@@ -1,8 +1,9 @@
 """One RTMP connection: what it asks for is allowed or refused, and then published or played.
 
 Theory of operation: the connection's events are handled in order. Media is published as it comes.
-Playing is a task beside that, in which the fan-out writes to the socket past the connection (see
-`Playing`). The service calls `tick` once a second, which ends who is silent or says too much.
+While it plays, the fan-out writes to the socket past the connection (see `Playing`); only what
+begins and ends that is a task. The service calls `tick` once a second, which ends who is silent or
+says too much.
 """
 
 from __future__ import annotations
@@ -52,8 +53,6 @@ IDLE_US = 30_000_000  # a connection that neither publishes nor plays
 PAUSE_US = 600_000_000  # a player that forgot that it is one
 GOODBYE_US = 3_000_000  # an encoder whose media is refused, to read why
 MAX_TALK_BYTES = 256 << 10  # of a player, between two ticks: it has next to nothing to say
-KEY_FIELDS = ("key", "token", "secret", "pass", "password")
-USER_FIELDS = ("user", "username")
 SHOWN_CHARS = 200
 _CODES = {
     Action.PUBLISH: "NetStream.Publish",
@@ -171,10 +170,7 @@ class RtmpSession:
     async def _admit(self, action: Action, target: Target) -> str:
         """The stream's name. Raises: NameInvalid, AuthError, LimitExceeded."""
         name = stream_name(target.name if target.stream else "")
-        query = target.query
-        key = next((query[field] for field in KEY_FIELDS if query.get(field)), "")
-        user = next((query[field] for field in USER_FIELDS if query.get(field)), "")
-        credentials = Credentials(user, key) if user else Credentials(key=key)
+        credentials = Credentials.of_query(target.query)
         await self._context.access.check(action, name, self._connection.peer_ip, credentials)
         return name
 
@@ -256,7 +252,7 @@ class RtmpSession:
                 raise LimitExceeded("this connection publishes or plays already")
             if event.stream_id != STREAM_ID:
                 raise LimitExceeded("play on the first message stream that was created")
-            latency = _read_latency(target)
+            latency = Latency.of_query(target.query)
             name = await self._admit(Action.PLAY, target)
             self._open_session("rtmp-play", name)
         except (AuthError, LimitExceeded, NameInvalid, PeerError) as error:
@@ -305,7 +301,7 @@ class RtmpSession:
         stream = await self._wait_for(name)
         latency = latency or self._context.latency_of(name, self.settings.latency)
         playing = Playing(stream, self._connection, self._core, self._pool, latency)
-        playing.rendition()
+        await playing.prepare()
         self._playing = playing
         self._server.accept_play(STREAM_ID)
         self._connection.flush()
@@ -405,14 +401,3 @@ class RtmpSession:
                 self._session.sent.add(self._playing.take_sent_bytes(), self._now_us())
                 self._session.lost_units = self._playing.lost_units
         return fresh
-
-
-def _read_latency(target: Target) -> Latency | None:
-    """What the player asked for, if anything. Raises: PeerError."""
-    asked = target.query.get("latency")
-    if asked is None:
-        return None
-    try:
-        return Latency(asked)
-    except ValueError:
-        raise PeerError("latency is low, normal or dense") from None

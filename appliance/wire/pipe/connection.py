@@ -2,9 +2,9 @@
 
 Theory of operation: each direction begins with HELLO. After it the worker may send TRACKS, UNIT,
 HEALTH, STATE, ANSWER, PICTURE and FAULT, the appliance KEYFRAME, BITRATE, CHANGE, REQUEST_PICTURE
-and RECOVER; anything else is a fault of the peer, after which the pipe is useless: the appliance
-kills the worker, the worker exits. Units refer to the tracks of the newest TRACKS frame. At most
-one incomplete frame is held.
+and RECOVER, and TRACKS and UNIT to a worker that encodes anew; anything else is a fault of the
+peer, after which the pipe is useless: the appliance kills the worker, the worker exits. Units refer
+to the tracks of the newest TRACKS frame of their direction. At most one incomplete frame is held.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ FROM = {
         {Type.TRACKS, Type.UNIT, Type.HEALTH, Type.STATE, Type.ANSWER, Type.PICTURE, Type.FAULT}
     ),
     Role.APPLIANCE: frozenset(
-        {Type.KEYFRAME, Type.BITRATE, Type.CHANGE, Type.REQUEST_PICTURE, Type.RECOVER}
+        {
+            *(Type.KEYFRAME, Type.BITRATE, Type.CHANGE, Type.REQUEST_PICTURE, Type.RECOVER),
+            *(Type.TRACKS, Type.UNIT),
+        }
     ),
 }
 PEER = {Role.WORKER: Role.APPLIANCE, Role.APPLIANCE: Role.WORKER}

@@ -19,6 +19,7 @@ from appliance.media.g711 import G711Config
 from appliance.media.h264 import H264Config
 from appliance.media.h265 import H265Config
 from appliance.media.l16 import L16Config
+from appliance.media.mp3 import Mp3Config
 from appliance.media.opus import OpusConfig
 from appliance.media.track import Codec, CodecConfig, Kind, Track
 from appliance.media.unit import AccessUnit
@@ -37,7 +38,7 @@ from appliance.wire.pipe.messages import (
     Tracks,
 )
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"PORTHOLE"
 LENGTH_BYTES = 4
 
@@ -55,7 +56,8 @@ MAX_BITRATE_BPS = 1_000_000_000
 
 
 class Type(IntEnum):
-    """HELLO opens both directions; 0x1x comes from the worker, 0x2x goes to it."""
+    """HELLO opens both directions; 0x1x comes from the worker, 0x2x goes to it, and tracks and
+    units go to one that encodes them anew, too."""
 
     HELLO = 0x01
     TRACKS = 0x10
@@ -116,6 +118,14 @@ def _l16(data: bytes) -> CodecConfig:
     return L16Config(sample_rate_hz=reader.u32(), channels=reader.u8())
 
 
+def _mp3(data: bytes) -> CodecConfig:
+    reader = Reader(data)
+    rate_hz, channels, frame_samples = reader.u32(), reader.u8(), reader.u16()
+    if not 8_000 <= rate_hz <= 48_000 or channels not in {1, 2} or not frame_samples:
+        raise PeerError(f"MP3 at {rate_hz} Hz with {channels} channels")
+    return Mp3Config(rate_hz, channels, frame_samples, bool(reader.u8()))
+
+
 DECODERS: Mapping[str, Callable[[bytes], CodecConfig]] = {
     Codec.H264: H264Config.from_avcc,
     Codec.H265: H265Config.from_hvcc,
@@ -124,13 +134,14 @@ DECODERS: Mapping[str, Callable[[bytes], CodecConfig]] = {
     Codec.PCMA: _g711(Codec.PCMA),
     Codec.PCMU: _g711(Codec.PCMU),
     Codec.L16: _l16,
+    Codec.MP3: _mp3,
 }
 
 
 def config_bytes(config: CodecConfig) -> bytes:
     """The configuration in its own standard form (avcC, hvcC, ASC, OpusHead).
 
-    Raises: MisuseError for a codec that no worker delivers yet.
+    Raises: MisuseError for a codec that no worker delivers or takes yet.
     """
     match config:
         case H264Config():
@@ -143,6 +154,9 @@ def config_bytes(config: CodecConfig) -> bytes:
             return config.to_opus_head()
         case G711Config() | L16Config():
             return config.sample_rate_hz.to_bytes(4, "big") + bytes((config.channels,))
+        case Mp3Config():
+            head = config.sample_rate_hz.to_bytes(4, "big") + bytes((config.channels,))
+            return head + config.frame_samples.to_bytes(2, "big") + bytes((config.is_mpeg1,))
     raise MisuseError(f"{config.codec} cannot go through the pipe")
 
 

@@ -1,8 +1,9 @@
 """What travels on the pipe besides tracks and access units, as values.
 
 The worker sends tracks, access units, `Health`, `State`, `Answer`, `Picture` and `Fault`; the
-appliance sends commands. Documents are JSON objects: what they may hold is for those who use them
-(capture/pipeline and services/camera), their size is for the pipe.
+appliance sends commands, and tracks and access units that are to be encoded anew. Documents are
+JSON objects: what they may hold is for those who use them (capture/pipeline and services/camera),
+their size is for the pipe.
 """
 
 from __future__ import annotations
@@ -123,6 +124,9 @@ class Recover:
 
 # Tracks of a worker; the second stream of a camera is its picture here and the same sound.
 VIDEO_ID, AUDIO_ID, SUB_VIDEO_ID = 1, 2, 17
+
+# Their other forms, made by workers that encode sound anew.
+AAC_ID, OPUS_ID = 18, 19
 
 Command = RequestKeyframe | SetBitrate | Change | RequestPicture | Recover
 Tracks = tuple[Track, ...]  # "these are now all the tracks"
