@@ -27,6 +27,9 @@ class Publisher:
         is placed at the present.
     placeholder: what a still picture says that is shown in place of media; empty for media. It
         gives way to every publisher of media, and no figure of the stream counts it.
+
+    wall_offset_us: Unix time minus the units' stamps, by the clock of who sends; None if it does
+        not tell.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Publisher:
         self.origin = origin
         self.placeholder = placeholder
         self.since_us = stream.clock.monotonic_us()
+        self.wall_offset_us: int | None = None
         self.on_keyframe_request: Callable[[], None] | None = None
         self.revoked_by: str | None = None
         self.revoked = Signal()
@@ -80,10 +84,12 @@ class Publisher:
             raise MisuseError(f"track {unit.track.id} is not described")
         if unit.size_bytes > stream.limits.max_unit_bytes:
             raise PeerError(f"an access unit of {unit.size_bytes} bytes")
+        offset_us = self.wall_offset_us
+        told_us = None if offset_us is None else unit.dts_us + offset_us
         place = self.timeline.place(unit.track.id, unit.dts_us, unit.pts_us)
         unit.dts_us, unit.pts_us = place.dts_us, place.pts_us
         unit.discontinuity = unit.discontinuity or place.discontinuity
-        stream.append(unit)
+        stream.append(unit, told_us)
 
     def request_keyframe(self) -> bool:
         """Ask the source for a keyframe, at most once a second. False if it cannot or not yet."""

@@ -30,6 +30,9 @@ P = ParamSpec("P")
 MAX_STREAMS = 64
 SOUND_WAIT_S = 2.0  # for sound that is to be encoded anew; it comes later if it cannot by then
 CLOCK_STEP_US = 500_000  # a wall clock that moved more than this has been set, not slewed
+TOLD_STEP_US = 10_000  # a sender's clock that drifted so far from its stamps is followed
+MAX_TOLD_DISTANCE_US = 60_000_000  # of a sender's clock from ours; what is beyond, nobody set
+FIRST_TRUE_UNIX_US = 1_577_836_800_000_000  # 2020-01-01: our own clock says less until it is set
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,22 @@ class Anchor:
 
     dts_us: int
     unix_us: int
+    is_told: bool = False  # by the sender
 
     def unix_us_at(self, dts_us: int) -> int:
         return self.unix_us + dts_us - self.dts_us
+
+
+def has_stepped(before: Anchor | None, after: Anchor | None) -> bool:
+    """Whether dates by the two are not to be compared; a little more or less is no step."""
+    if before is None or after is None:
+        return before is not after
+    return abs(before.unix_us_at(after.dts_us) - after.unix_us) > CLOCK_STEP_US
+
+
+def _is_near(told_us: int, arrived_us: int, unix_us: int) -> bool:
+    """Whether a sender's clock is to be believed; a board's that was never set cannot judge."""
+    return unix_us < FIRST_TRUE_UNIX_US or abs(told_us - arrived_us) <= MAX_TOLD_DISTANCE_US
 
 
 class Stream:
@@ -110,7 +126,8 @@ class Stream:
         self._describe_renditions()
         self.changed.fire()
 
-    def append(self, unit: AccessUnit) -> None:
+    def append(self, unit: AccessUnit, told_us: int | None = None) -> None:
+        """told_us: the unit's Unix time by its sender, who may be wrong."""
         now_us = self.clock.monotonic_us()
         if not self.placeholder:
             self.stats[unit.track.id].count(unit, now_us)
@@ -118,7 +135,7 @@ class Stream:
         if self.newest_dts_us is None or unit.dts_us > self.newest_dts_us:
             self.newest_dts_us = unit.dts_us
         if unit.key:
-            self._check_anchor(unit, now_us)
+            self._check_anchor(unit, now_us, told_us)
         # A picture can only begin with a picture, so sound is a key where there is nothing else.
         key = unit.key and (unit.track.kind is Kind.VIDEO or not self.has_video)
         self.units.append(unit, key=key)
@@ -154,12 +171,25 @@ class Stream:
         rendition.demand.move(parent)
         rendition.describe(choice)
 
-    def _check_anchor(self, unit: AccessUnit, now_us: int) -> None:
-        """Wall time of the timeline: made once, re-based only when the wall clock is set."""
-        unix_us = self.clock.unix_us() - now_us + unit.dts_us
-        anchor = self.anchor
-        if anchor is None or abs(anchor.unix_us_at(unit.dts_us) - unix_us) > CLOCK_STEP_US:
-            self.anchor = Anchor(unit.dts_us, unix_us)
+    def _check_anchor(self, unit: AccessUnit, now_us: int, told_us: int | None) -> None:
+        """Wall time of the timeline: by its sender, if that is near to ours, else by arrival.
+
+        Made once, and re-based only when a clock is set: by arrival there is jitter, and by two
+        clocks, drift. What a sender told stays when it tells no more, as after connecting anew.
+        """
+        unix_us = self.clock.unix_us()
+        arrived_us = unix_us - now_us + unit.dts_us
+        if told_us is not None and _is_near(told_us, arrived_us, unix_us):
+            anchor, here_us, step_us = Anchor(unit.dts_us, told_us, True), told_us, TOLD_STEP_US
+        else:
+            anchor, here_us, step_us = Anchor(unit.dts_us, arrived_us), arrived_us, CLOCK_STEP_US
+        old = self.anchor
+        if old is not None and old.is_told >= anchor.is_told:
+            then_us = old.unix_us_at(unit.dts_us)
+            is_kept = abs(then_us - here_us) <= step_us
+            if is_kept or (old.is_told > anchor.is_told and _is_near(then_us, here_us, unix_us)):
+                return
+        self.anchor = anchor
 
     def release(self, publisher: Publisher) -> None:
         if self.publisher is not publisher:

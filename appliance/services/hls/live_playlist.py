@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from appliance.containers.m3u8 import MediaPlaylist, SegmentLine
-from appliance.hub.stream import Anchor
+from appliance.hub.stream import Anchor, has_stepped
 from appliance.net.media_file import MediaFile
 from appliance.services.hls.formats import Form
 from appliance.services.hls.segmenter import Cut
@@ -99,7 +99,7 @@ class LivePlaylist:
             numbering.start(cut.start_us, self.settings.segment_us)
             self._discontinuity_sequence = numbering.next_discontinuity
             discontinuity = False
-        elif anchor is not self._anchor:
+        elif has_stepped(self._anchor, anchor):
             discontinuity = True  # the wall clock was set: dates before and after do not compare
         self._anchor = anchor
         self.independent = self.independent and cut.independent
