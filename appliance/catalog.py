@@ -30,7 +30,11 @@ CATALOG = (
         "appliance.services.camera",
         schemes=("pattern", "v4l2", "picamera2", "camera", "file", "av"),
     ),
-    Entry("pull", "appliance.services.pull", schemes=("rtmp", "rtmps", "http", "https")),
+    Entry(
+        "pull",
+        "appliance.services.pull",
+        schemes=("rtmp", "rtmps", "rtsp", "rtsps", "http", "https"),
+    ),
     Entry("edge", "appliance.services.pull.edge"),
     Entry("forward", "appliance.services.forward"),
     Entry("transcode", "appliance.services.transcode"),

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from appliance.config_values import nearest
 from appliance.errors import ConfigError
 from appliance.wire.rtmp.address import parse_rtmp_address
+from appliance.wire.rtsp.target import parse_rtsp_address
 
 # What `av:` opens. libav knows more (concat, subfile, pipe, data …), most of which read local
 # files or wrap other protocols; see playlists such as that of CVE-2016-1897.
@@ -56,6 +57,8 @@ def check_source(source: str, schemes: Collection[str]) -> None:
             _check_authority(inner, inner_rest)
         case "rtmp" | "rtmps":
             parse_rtmp_address(source)
+        case "rtsp" | "rtsps":
+            parse_rtsp_address(source)
         case "http" | "https":
             if not _FLV.fullmatch(rest):
                 raise ConfigError(

@@ -116,6 +116,18 @@ class PresetSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RtspSettings:
+    """`[stream.rtsp]`, of sources that are fetched by RTSP.
+
+    transport: how packets come; "auto": by TCP, or UDP if nothing does; "http": through a tunnel.
+    """
+
+    transport: str = field(
+        default="auto", metadata={"choices": ("auto", "tcp", "udp", "multicast", "http")}
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSettings:
     """One `[[stream]]`. source is a URL whose scheme names the service that fetches it.
 
@@ -146,6 +158,7 @@ class StreamSettings:
     led: str = ""
     video: VideoSettings = field(default_factory=VideoSettings)
     audio: AudioSettings = field(default_factory=AudioSettings)
+    rtsp: RtspSettings = field(default_factory=RtspSettings)
     overlay: OverlaySettings = field(default_factory=OverlaySettings)
     mask: tuple[MaskSettings, ...] = ()
     controls: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Pulling: streams fetched from other servers by RTMP and HTTP-FLV."""
+"""Pulling: streams fetched from other servers by RTMP, RTSP and HTTP-FLV."""
 
 from appliance.services.pull.service import create
 from appliance.services.pull.settings import Settings

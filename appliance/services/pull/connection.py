@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance.errors import ApplianceError
 from appliance.hub.sessions import Session
 from appliance.hub.stream import Stream
 from appliance.net.tls import ClientTls
-from appliance.services.contract import Context
+from appliance.services.contract import Context, RtspSettings
 from appliance.services.pull.faults import GARBAGE, KICKED, SILENT, UNREACHABLE, PullFault
 from appliance.services.pull.flv_fetch import fetch_flv
 from appliance.services.pull.intake import Intake
 from appliance.services.pull.remote import Address
 from appliance.services.pull.rtmp_fetch import fetch_rtmp
+from appliance.services.pull.rtsp_fetch import Camera, RtspFetch
+from appliance.services.pull.rtsp_notes import Notes
 from appliance.wire.rtmp.address import RtmpAddress
+from appliance.wire.rtsp.target import RtspAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Plan:
 
     open_us: from connecting to the first media; silence_us: from then on without any.
     close_us: on demand, and ended so long after the last viewer; None is always.
+    notes: of a camera, kept as long as the plan.
     """
 
     addresses: tuple[Address, ...]
@@ -32,6 +36,8 @@ class Plan:
     open_us: int
     silence_us: int
     close_us: int | None = None
+    rtsp: RtspSettings = field(default_factory=RtspSettings)
+    notes: Notes = field(default_factory=Notes, compare=False)
 
 
 class Connection:
@@ -116,10 +122,15 @@ class Connection:
             self._plan.silence_us,
             lambda: self._on_media(self),
         )
+        plan, intake = self._plan, self._intake
         try:
-            if isinstance(self.address, RtmpAddress):
-                await fetch_rtmp(self.address, self._plan.tls, self._intake, limit_s)
-            else:
-                await fetch_flv(self.address, self._plan.tls, self._intake, limit_s)
+            match self.address:
+                case RtmpAddress() as address:
+                    await fetch_rtmp(address, plan.tls, intake, limit_s)
+                case RtspAddress() as address:
+                    camera = Camera(address, plan.rtsp, plan.notes, plan.silence_us)
+                    await RtspFetch(camera, plan.tls, intake, limit_s).run()
+                case address:
+                    await fetch_flv(address, plan.tls, intake, limit_s)
         finally:
             self._intake.close()

@@ -20,8 +20,9 @@ from appliance.net.supervisor import Backoff
 from appliance.services.contract import Context
 from appliance.services.pull.connection import Connection, Plan
 from appliance.services.pull.faults import PullFault
-from appliance.services.pull.remote import Address, scrub, shown
+from appliance.services.pull.remote import Address, HttpAddress, scrub, shown
 from appliance.wire.rtmp.address import RtmpAddress
+from appliance.wire.rtsp.target import RtspAddress
 
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.5, 30.0
 HEALTHY_S = 10.0
@@ -109,7 +110,7 @@ class PullFeed:
     async def _ask(self, address: Address) -> float | None:
         """One connection to its end; returns what `attempt` does."""
         sessions = self._context.sessions
-        kind = "rtmp-pull" if isinstance(address, RtmpAddress) else "flv-pull"
+        kind = kind_of(address)
         session = sessions.open("pull", kind, host_of(address), ours=True)
         session.stream, session.is_publisher = self.stream.name, True
         session.url = shown(address)
@@ -176,4 +177,13 @@ class PullFeed:
 
 
 def host_of(address: Address) -> str:
-    return address.host if isinstance(address, RtmpAddress) else address.endpoint[1]
+    return address.endpoint[1] if isinstance(address, HttpAddress) else address.host
+
+
+def kind_of(address: Address) -> str:
+    match address:
+        case RtmpAddress():
+            return "rtmp-pull"
+        case RtspAddress():
+            return "rtsp-pull"
+    return "flv-pull"

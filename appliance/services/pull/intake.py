@@ -43,6 +43,7 @@ class Intake:
         self._silence_s = silence_us / 1_000_000
         self._on_media = on_media
         self._publisher: Publisher | None = None
+        self._wall_offset_us: int | None = None
         self._counted_bytes = 0
         self._mark_us = 0  # since when the pace is looked at, and the media's time then
         self._mark_dts_us = 0
@@ -67,14 +68,24 @@ class Intake:
             raise PullFault(TAKEN_OVER, str(error)) from None
         if newest_us is not None:
             self._look_at_pace(newest_us)
-            loop = asyncio.get_running_loop()
-            self._deadline.reschedule(loop.time() + self._silence_s)
+            self.postpone()
+
+    def postpone(self) -> None:
+        """Media came; not always any that can be published yet."""
+        self._deadline.reschedule(asyncio.get_running_loop().time() + self._silence_s)
+
+    def tell_wall_offset(self, offset_us: int) -> None:
+        """Unix time minus stamps, by the clock of who sends."""
+        self._wall_offset_us = offset_us
+        if self._publisher is not None:
+            self._publisher.wall_offset_us = offset_us
 
     def _publish(self) -> Publisher:
         """Tracks are announced just before the first unit, so this is the lease's beginning."""
         if self._publisher is None:
             self._on_media()
             self._publisher = self._hub.publish(self._name, self._session.id)
+            self._publisher.wall_offset_us = self._wall_offset_us
             self.first_unit_us = self._hub.clock.monotonic_us()
             self._session.log.info("comes from %s", self._session.url)
         return self._publisher

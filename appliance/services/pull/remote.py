@@ -1,13 +1,16 @@
-"""Where a stream is pulled from: an address of RTMP or HTTP-FLV, with its secrets kept apart."""
+"""Where a stream is pulled from: an address of RTMP, RTSP or HTTP-FLV, its secrets kept apart."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from appliance.errors import ConfigError, PeerError
 from appliance.redact import HIDDEN
 from appliance.wire.rtmp.address import DEFAULT_PORTS, RtmpAddress, parse_rtmp_address
+from appliance.wire.rtsp.target import DEFAULT_PORTS as RTSP_PORTS
+from appliance.wire.rtsp.target import RtspAddress, parse_rtsp_address
 
 FLV_SUFFIX = ".flv"
 HTTP_PORTS = {"http": 80, "https": 443}
@@ -37,17 +40,18 @@ class HttpAddress:
         return parts.scheme, parts.hostname or "", parts.port or HTTP_PORTS[parts.scheme]
 
 
-Address = RtmpAddress | HttpAddress
+Address = RtmpAddress | HttpAddress | RtspAddress
 
 
 def parse_remote(url: str) -> Address:
-    """``rtmp(s)://host/app/name`` or ``http(s)://host/….flv``.
+    """``rtmp(s)://host/app/name``, ``rtsp(s)://host/path`` or ``http(s)://host/….flv``.
 
     Raises: ConfigError, whose text quotes nothing of it.
     """
-    if url.partition(":")[0].lower() in DEFAULT_PORTS:
+    scheme = url.partition(":")[0].lower()
+    if scheme in DEFAULT_PORTS:
         return parse_rtmp_address(url)
-    return _parse_http(url)
+    return parse_rtsp_address(url) if scheme in RTSP_PORTS else _parse_http(url)
 
 
 def _parse_http(url: str) -> HttpAddress:
@@ -92,6 +96,8 @@ def on_origin(origin: str, name: str) -> Address:
 
     Raises: ConfigError if the origin is no address, or the name has no app where RTMP needs one.
     """
+    if origin.partition(":")[0].lower() in RTSP_PORTS:
+        raise ConfigError("an origin is asked by RTMP or HTTP")
     base, _, query = origin.partition("?")
     suffix = "" if base.partition(":")[0].lower() in DEFAULT_PORTS else FLV_SUFFIX
     query = f"?{query}" if query else ""
@@ -100,20 +106,32 @@ def on_origin(origin: str, name: str) -> Address:
 
 def shown(address: Address) -> str:
     """What may be told to anybody: without user, password and query, and without the name in an
-    RTMP address, which is often the key to publish there, too."""
-    if isinstance(address, RtmpAddress):
-        return f"{address.place}/{address.app.partition('/')[0]}/{HIDDEN}"
+    RTMP address, which is often the key to publish there, too, or a path in which cameras of
+    XiongMai want the password: ``/user=admin_password=…_channel=1``."""
+    match address:
+        case RtmpAddress():
+            return f"{address.place}/{address.app.partition('/')[0]}/{HIDDEN}"
+        case RtspAddress():
+            path = address.resource.partition("?")[0]
+            return address.place + (f"/{HIDDEN}" if "=" in path or "@" in path else path)
     return address.parts._replace(query="").geturl()
 
 
 def scrub(address: Address, text: str) -> str:
     """The text, which may quote a peer that repeats what it was told, without our secrets."""
-    if isinstance(address, RtmpAddress):
-        query, secrets = address.name.partition("?")[2], set[str]()
-    else:
-        query, secrets = address.parts.query, {address.password, quote(address.password)}
-    secrets |= {query} | {pair.partition("=")[2] for pair in query.split("&")}
-    secrets |= {unquote(secret) for secret in secrets}
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+    for secret in sorted(filter(None, _secrets(address)), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text
+
+
+def _secrets(address: Address) -> set[str]:
+    match address:
+        case RtmpAddress():
+            query, found = address.name.partition("?")[2], set[str]()
+        case RtspAddress():  # in ``channel=1`` is no secret, and it would make nonsense of "401"
+            values = set(re.findall(r"=([^_&/=]{4,})", address.resource))
+            return values | {address.password, quote(address.password)}
+        case _:
+            query, found = address.parts.query, {address.password, quote(address.password)}
+    found |= {query} | {pair.partition("=")[2] for pair in query.split("&")}
+    return found | {unquote(secret) for secret in found}

@@ -13,7 +13,7 @@ from appliance.services.pull.feed import PullFeed
 from appliance.services.pull.remote import parse_remote
 from appliance.services.pull.settings import Settings
 
-SCHEMES = frozenset({"rtmp", "rtmps", "http", "https"})
+SCHEMES = frozenset({"rtmp", "rtmps", "rtsp", "rtsps", "http", "https"})
 
 
 class PullService:
@@ -74,6 +74,7 @@ class PullService:
             self._settings.open_us,
             self._settings.silence_us,
             stream.on_demand_close_us if stream.on_demand else None,
+            stream.rtsp,
         )
 
     def _add(self, settings: StreamSettings) -> None:

@@ -1,0 +1,116 @@
+"""A stream played from a camera, or another server, by RTSP."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from appliance.hub.clock import SYSTEM_CLOCK
+from appliance.net.horizon import Horizon
+from appliance.net.tls import ClientTls
+from appliance.services.contract import RtspSettings
+from appliance.services.pull.faults import REFUSED, SILENT, PullFault
+from appliance.services.pull.intake import Intake
+from appliance.services.pull.rtsp_notes import Notes, Way
+from appliance.services.pull.rtsp_session import RtspSession, Unfit
+from appliance.services.pull.rtsp_wire import AGENT, Wire, open_wire
+from appliance.wire.rtsp.client import MAX_REDIRECTS, RtspClient
+from appliance.wire.rtsp.credentials import ClientAuth
+from appliance.wire.rtsp.target import RtspAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """settings: of the stream. notes: kept from one connection to the next.
+
+    silence_us: without media of a track that was promised, and it is tried anew.
+    """
+
+    address: RtspAddress
+    settings: RtspSettings
+    notes: Notes
+    silence_us: int
+
+
+class RtspFetch:
+    """One attempt: as many connections as redirects, ways of media and logins need."""
+
+    def __init__(self, camera: Camera, tls: ClientTls, intake: Intake, limit_s: float) -> None:
+        self._camera = camera
+        self._tls = tls
+        self._intake = intake
+        self._limit_s = limit_s
+        self._horizon = Horizon()
+        self._address = camera.address
+        self._redirects = 0
+        self._auth: ClientAuth | None = None
+
+    async def run(self) -> None:
+        """Never returns. Raises: PullFault, PeerError, LimitExceeded, OSError, TimeoutError."""
+        camera = self._camera
+        ways = camera.notes.ways(camera.settings.transport, is_tls=camera.address.is_tls)
+        why = ""
+        for at, way in enumerate(ways):
+            camera.notes.tried = way
+            unfit = await self._try(way, has_other=at + 1 < len(ways))
+            why = f"{why}; {unfit.text}" if why else unfit.text
+        raise PullFault(REFUSED if "SETUP" in why else SILENT, why)
+
+    async def _try(self, way: Way, *, has_other: bool) -> Unfit:
+        """Follows redirects."""
+        while True:
+            outcome = await self._play(way, has_other=has_other)
+            if isinstance(outcome, Unfit):
+                return outcome
+            self._redirects += 1
+            if self._redirects > MAX_REDIRECTS:
+                raise PullFault(REFUSED, f"redirected more than {MAX_REDIRECTS} times")
+            self._horizon.move_on()
+            self._address, self._auth = outcome, None
+
+    async def _play(self, way: Way, *, has_other: bool) -> RtspAddress | Unfit:
+        """On a second connection if the camera closes the first with its 401."""
+        client = self._make_client()
+        try:
+            return await self._connect_and_play(client, way, has_other=has_other)
+        except (OSError, PullFault):
+            auth = client.auth
+            is_challenged = bool(auth.header("OPTIONS", self._address.url))
+            if self._auth is not None or client.is_idle or not is_challenged:
+                raise
+            self._auth = auth
+        return await self._connect_and_play(self._make_client(), way, has_other=has_other)
+
+    def _make_client(self) -> RtspClient:
+        return RtspClient(self._address, noise=os.urandom(32), agent=AGENT, auth=self._auth)
+
+    async def _connect_and_play(
+        self, client: RtspClient, way: Way, *, has_other: bool
+    ) -> RtspAddress | Unfit:
+        wire = await open_wire(
+            client,
+            self._address,
+            self._tls,
+            self._horizon,
+            self._limit_s,
+            through_http=way is Way.HTTP,
+        )
+        session = RtspSession(
+            client,
+            wire,
+            self._intake,
+            self._camera.notes,
+            way,
+            silence_us=self._camera.silence_us,
+            has_other=has_other,
+        )
+        try:
+            return await session.run()
+        finally:
+            await _say_goodbye(client, wire)
+
+
+async def _say_goodbye(client: RtspClient, wire: Wire) -> None:
+    client.tick(SYSTEM_CLOCK.monotonic_us())
+    client.teardown()
+    await wire.close()

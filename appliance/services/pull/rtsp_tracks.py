@@ -1,0 +1,195 @@
+"""The tracks of a camera: which of those it offers are taken, and what of them is published.
+
+Nothing is published before every track is known and a picture can be shown, so that viewers do not
+begin with sound and start anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from appliance.media.track import Kind, Track
+from appliance.media.unit import AccessUnit
+from appliance.services.pull.faults import GARBAGE, SILENT, PullFault
+from appliance.services.pull.intake import Intake
+from appliance.services.pull.rtsp_notes import Notes
+from appliance.wire.rtp.formats.contract import Depacketizer
+from appliance.wire.rtp.incoming import IncomingTrack
+from appliance.wire.rtp.session_clock import SessionClock
+from appliance.wire.rtsp.client import Described
+from appliance.wire.rtsp.target import resolve_control
+from appliance.wire.sdp.offers import Format, Offer, offers
+from appliance.wire.sdp.parse import parse
+from appliance.wire.sdp.session import Media
+
+UNKNOWN_US = 3_000_000  # how long a track is waited for whose parameters come in band
+NO_KEY_US = 10_000_000  # then pictures are published that cannot be shown alone (intra refresh)
+
+
+@dataclass(slots=True)
+class CameraTrack:
+    """url: for its SETUP. heard_us: when its newest unit came, or it was asked to come."""
+
+    kind: Kind
+    url: str = field(repr=False)
+    media: Media
+    format: Format
+    incoming: IncomingTrack
+    is_set_up: bool = False
+    heard_us: int = 0
+
+
+def choose_tracks(described: Described, patience_us: int) -> tuple[str, list[CameraTrack]]:
+    """The URL of the whole, and the first picture and the first sound that we can read.
+
+    Raises: PullFault, PeerError.
+    """
+    session = parse(described.sdp)
+    base = resolve_control(described.base_url, session.control or "")
+    found = offers(session)
+    clock = SessionClock()
+    tracks: list[CameraTrack] = []
+    for kind in (Kind.VIDEO, Kind.AUDIO):
+        offer = next((one for one in found if one.kind is kind and one.format), None)
+        if offer is None or offer.format is None:
+            continue
+        number = len(tracks) + 1
+        incoming = IncomingTrack(
+            number,
+            _make_depacketizer(offer.format),
+            clock.track(offer.format.clock_rate_hz),
+            offer.format.payload_type,
+            patience_us=patience_us,
+        )
+        url = resolve_control(base, offer.media.control or "")
+        tracks.append(CameraTrack(kind, url, offer.media, offer.format, incoming))
+    if not tracks:
+        raise PullFault(GARBAGE, f"it offers no picture or sound that is read here{_why(found)}")
+    return base, tracks
+
+
+def _make_depacketizer(chosen: Format) -> Depacketizer:
+    return chosen.depacketizer()
+
+
+def _why(found: list[Offer]) -> str:
+    words = [f"{one.kind.value}: {text}" for one in found for text in one.refused.values()]
+    return f" ({'; '.join(words[:3])})" if words else ""
+
+
+class Publishing:
+    """What comes of all tracks, put into the intake.
+
+    begun_us: since when packets are due; None before.
+    """
+
+    def __init__(
+        self, tracks: list[CameraTrack], intake: Intake, notes: Notes, silence_us: int
+    ) -> None:
+        self.begun_us: int | None = None
+        self._tracks = {track.incoming.track_id: track for track in tracks}
+        self._intake = intake
+        self._notes = notes
+        self._silence_us = silence_us
+        self._described: tuple[Track, ...] = ()
+        self._is_open = False
+
+    def begin(self, now_us: int) -> None:
+        self.begun_us = now_us
+        for track in self._tracks.values():
+            track.heard_us = now_us
+
+    @property
+    def packets(self) -> int:
+        return sum(track.incoming.reception.packets for track in self._tracks.values())
+
+    def take(self, now_us: int) -> None:
+        """What the packets of all tracks have completed."""
+        batches = [units for one in self._tracks.values() if (units := one.incoming.take(now_us))]
+        if len(batches) == 1:
+            self.publish(batches[0], now_us)
+        elif batches:
+            units = [unit for batch in batches for unit in batch]
+            self.publish(sorted(units, key=lambda unit: unit.dts_us), now_us)
+
+    def publish(self, units: list[AccessUnit], now_us: int) -> None:
+        """Raises: PullFault, PeerError, LimitExceeded."""
+        for track_id in {unit.track.id for unit in units}:
+            self._tracks[track_id].heard_us = now_us
+        if not self._is_open:
+            units = self._wait_beginning(units, now_us)
+            if not units:
+                self._intake.postpone()
+                return
+        if all(unit.track in self._described for unit in units):
+            self._intake.take(units)
+        else:
+            for unit in units:
+                self._publish_new(unit)
+
+    def _publish_new(self, unit: AccessUnit) -> None:
+        """A track began or has other parameters from this unit on."""
+        if unit.track not in self._described:
+            known = {track.id: track for track in self._described}
+            if not known:
+                known = self._expected()
+            known[unit.track.id] = unit.track
+            self._described = tuple(known[number] for number in sorted(known))
+            self._intake.take([self._described])
+        self._intake.take([unit])
+
+    def _expected(self) -> dict[int, Track]:
+        return {
+            number: one.incoming.track
+            for number, one in self._tracks.items()
+            if one.incoming.track is not None and not self._notes.is_forgiven(one.kind)
+        }
+
+    def _wait_beginning(self, units: list[AccessUnit], now_us: int) -> list[AccessUnit]:
+        """Of these units, those from the beginning on."""
+        assert self.begun_us is not None
+        waited_us = now_us - self.begun_us
+        for track in self._tracks.values():
+            is_due = not self._notes.is_forgiven(track.kind) and waited_us < UNKNOWN_US
+            if track.incoming.track is None and is_due:
+                return []
+        has_video = any(track.kind is Kind.VIDEO for track in self._tracks.values())
+        for at, unit in enumerate(units):
+            is_picture = unit.track.kind is Kind.VIDEO
+            if not has_video or (is_picture and (unit.key or waited_us > NO_KEY_US)):
+                self._is_open = True
+                return units[at:]
+        return []
+
+    def check(self, now_us: int) -> None:
+        """Raises: PullFault that names the track which is silent, though it was promised."""
+        if self.begun_us is None:
+            return
+        silent = [
+            track
+            for track in self._tracks.values()
+            if now_us - track.heard_us > self._silence_us and not self._is_forgiven(track)
+        ]
+        seconds = self._silence_us / 1_000_000
+        if len(silent) == len(self._tracks):
+            raise PullFault(SILENT, f"no media for {seconds:g} s")
+        if silent:
+            kind = silent[0].kind
+            self._notes.faults[kind] += 1
+            raise PullFault(SILENT, f"{kind.value} track silent for {seconds:g} s")
+
+    def _is_forgiven(self, track: CameraTrack) -> bool:
+        return len(self._tracks) > 1 and self._notes.is_forgiven(track.kind)
+
+    def tell_wall_clock(self) -> None:
+        """After a sender report: what the camera's clock says of the stamps, to the stream."""
+        for track in self._tracks.values():
+            if (offset_us := track.incoming.clock.wall_offset_us) is not None:
+                self._intake.tell_wall_offset(offset_us)
+                return
+
+    def report(self, ssrc: int, cname: str, now_us: int) -> dict[int, bytes]:
+        """Receiver reports, by track."""
+        return {
+            number: one.incoming.report(ssrc, cname, now_us) for number, one in self._tracks.items()
+        }
