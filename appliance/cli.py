@@ -160,6 +160,11 @@ def _add_user_commands(parser: argparse.ArgumentParser) -> None:
     secret.add_argument(
         "--password-stdin", action="store_true", help="read a password from standard input"
     )
+    add.add_argument(
+        "--digest",
+        action="store_true",
+        help="let the password open rtsp:// without TLS; whoever copies the file of users can, too",
+    )
     add.add_argument("--allow", default="play", metavar="publish,play,api", help="default: play")
     add.add_argument("--stream", action="append", default=[], metavar="'live/*'")
     add.add_argument("--ip", action="append", default=[], metavar="10.0.0.0/8")

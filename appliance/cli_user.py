@@ -28,6 +28,10 @@ from appliance.hub.addresses import Network, parse_network
 from appliance.hub.digest import make_ha1s
 
 MIN_PASSWORD_CHARS = 8
+DIGEST_COST = (
+    "--digest has a cost: a copy of {path} is enough to play and publish by RTSP as {name},"
+    " and makes the password quick to guess; without it there is rtsps://"
+)
 
 
 def run_user_command(arguments: argparse.Namespace, config: Config) -> int:
@@ -58,23 +62,21 @@ def _add(arguments: argparse.Namespace, accounts: Accounts) -> None:
         ips=tuple(_network(text) for text in arguments.ip),
     )
     if arguments.password_stdin:
-        password = Scrypt.make(_read_password())
-        accounts.add(_with_password(account, password))
+        password = _read_password()
+        ha1s = make_ha1s(account.name, password) if arguments.digest else {}
+        accounts.add(replace(account, password=Scrypt.make(password), ha1s=ha1s))
         say(f"user {account.name} is added")
+        if ha1s:
+            complain(DIGEST_COST.format(path=accounts.path, name=account.name))
         return
+    if arguments.digest:
+        raise ConfigError("--digest goes with --password-stdin; a key opens rtsp:// without it")
     key = make_key()
-    accounts.add(_with_key(account, key))
+    ha1s = make_ha1s(account.name, key)
+    accounts.add(replace(account, key_digest=digest_key(key), ha1s=ha1s))
     sys.stderr.write(f"the key of {account.name}, shown only now:\n")
     sys.stderr.flush()
     say(key)
-
-
-def _with_password(account: Account, password: Scrypt) -> Account:
-    return Account(account.name, account.allow, account.streams, account.ips, password=password)
-
-
-def _with_key(account: Account, key: str) -> Account:
-    return replace(account, key_digest=digest_key(key), ha1s=make_ha1s(account.name, key))
 
 
 def _actions(text: str) -> frozenset[Action]:
@@ -115,11 +117,12 @@ def _list(accounts: Accounts) -> None:
     if not loaded:
         say(f"no users in {accounts.path}")
         return
-    rows = [("NAME", "HAS A", "MAY", "STREAMS", "FROM")]
+    rows = [("NAME", "HAS A", "DIGEST", "MAY", "STREAMS", "FROM")]
     rows += [
         (
             account.name,
             "password" if account.password else "key",
+            "yes" if account.ha1s else "-",
             ",".join(sorted(account.allow)),
             ",".join(account.streams),
             ",".join(map(str, account.ips)) or "anywhere",

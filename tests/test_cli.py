@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from appliance import __version__, cli
 from appliance.hub.accounts import Accounts, Action, digest_key
+from appliance.hub.digest import make_ha1s
 
 ROOT = Path(__file__).parent.parent
 
@@ -103,6 +105,7 @@ def test_cli_check_tells_every_fault_with_its_line(
         (["user", "add", "x", "--allow", ","], os.EX_CONFIG),
         (["user", "add", "x", "--stream", "a b"], os.EX_CONFIG),
         (["user", "add", "x", "--ip", "10.0.0.0/99"], os.EX_CONFIG),
+        (["user", "add", "x", "--digest"], os.EX_CONFIG),
         (["probe", "/none/clip.mp4"], os.EX_NOINPUT),
         (["probe", "pattern:"], os.EX_USAGE),
         (["probe", "x", "--seconds", "0"], os.EX_USAGE),
@@ -128,6 +131,7 @@ def test_cli_user_with_a_key_sees_it_once_and_only_its_hash_is_kept(
     assert len(key) == 22 and key not in captured.err
     (account,) = accounts(tmp_path).load()
     assert account.key_digest == digest_key(key)
+    assert account.ha1s == make_ha1s("obs", key)
     assert account.allow == {Action.PUBLISH, Action.PLAY}
     assert account.permits(Action.PLAY, "live/a", "10.1.1.1")
     assert not account.permits(Action.PLAY, "other/a", "10.1.1.1")
@@ -148,6 +152,24 @@ def test_cli_user_with_a_password_gives_it_on_standard_input(
     assert account.allow == {Action.PLAY}
     captured = capsys.readouterr()
     assert "horse" not in captured.out + captured.err + accounts(tmp_path).path.read_text()
+    assert not account.ha1s and "cost" not in captured.err
+
+
+def test_cli_user_password_is_kept_for_digest_if_asked_for_and_the_cost_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse\n"))
+    assert cli.main(["user", "add", "ann", "--password-stdin", "--digest"]) == 0
+    (account,) = accounts(tmp_path).load()
+    assert account.password is not None and account.password.matches("correct horse")
+    assert account.ha1s == make_ha1s("ann", "correct horse")
+    captured = capsys.readouterr()
+    assert "cost" in captured.err and str(accounts(tmp_path).path) in captured.err
+    assert "horse" not in captured.out + captured.err + accounts(tmp_path).path.read_text()
+    assert cli.main(["user", "list"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^ann +password +yes ", out, re.MULTILINE)
+    assert not any(ha1 in out for ha1 in account.ha1s.values())
 
 
 @pytest.mark.parametrize("password", ["", "short\n", "x" * 300])

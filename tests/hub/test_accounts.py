@@ -18,8 +18,11 @@ from appliance.hub.accounts import (
     make_key,
 )
 from appliance.hub.addresses import is_lan, parse_network
+from appliance.hub.digest import make_ha1s
 
-KEY_ACCOUNT = Account("cam", frozenset({Action.PUBLISH}), key_digest=digest_key("x"))
+KEY_ACCOUNT = Account(
+    "cam", frozenset({Action.PUBLISH}), key_digest=digest_key("x"), ha1s=make_ha1s("cam", "x")
+)
 
 
 def test_accounts_come_back_as_they_were_saved(tmp_path: Path) -> None:
@@ -32,6 +35,8 @@ def test_accounts_come_back_as_they_were_saved(tmp_path: Path) -> None:
             (parse_network("10.0.0.0/8"), parse_network("fd00::/8")),
             Scrypt(b"s" * 16, b"d" * 32, 1 << 12, 4, 2),
         ),
+        Account("bob", frozenset(), password=Scrypt(b"s", b"d" * 32), ha1s=make_ha1s("bob", "x")),
+        Account("old", frozenset(), key_digest=digest_key("y")),
     )
     Accounts(tmp_path).save(accounts)
     assert Accounts(tmp_path).load() == accounts
@@ -96,9 +101,19 @@ def record(**changes: Any) -> dict[str, Any]:
     return {"name": "a", "allow": [], "streams": [], "ips": [], "key_sha256": "0" * 64} | changes
 
 
-def scrypt(**changes: Any) -> dict[str, Any]:
+def test_accounts_file_from_before_digest_is_read_and_changed(tmp_path: Path) -> None:
+    accounts = Accounts(tmp_path)
+    accounts.path.write_text(json.dumps({"version": 1, "accounts": [record(), scrypt(name="b")]}))
+    accounts.add(KEY_ACCOUNT)
+    *older, new = accounts.load()
+    assert new == KEY_ACCOUNT
+    assert not any(account.ha1s for account in older)
+    assert [account.name for account in older] == ["a", "b"]
+
+
+def scrypt(name: str = "a", **changes: Any) -> dict[str, Any]:
     whole = {"salt": "00", "digest": "00" * 32, "n": 2, "r": 1, "p": 1} | changes
-    return record(scrypt=whole)
+    return record(name=name, scrypt=whole)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +142,9 @@ def scrypt(**changes: Any) -> dict[str, Any]:
                 record(ips=[{}]),
                 record(key_sha256="0"),
                 record(key_sha256="G" * 64),
+                record(digest=None),
+                record(digest={"MD5": "0" * 32}),
+                record(digest={"MD5": "0" * 32, "SHA-256": "0" * 32}),
                 scrypt(n=3),
                 scrypt(n=1 << 30),
                 scrypt(r=10**9),
