@@ -19,7 +19,7 @@ import hmac
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -62,6 +62,11 @@ class AuthSettings:
     api: Policy = Policy.KEY
 
 
+# In addresses, where many encoders and players can set nothing else; the first one there counts
+KEY_FIELDS = ("key", "token", "secret", "pass", "password")
+USER_FIELDS = ("user", "username")
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What a peer showed. A generated key may come as `key`, or as the password of any user."""
@@ -72,6 +77,13 @@ class Credentials:
 
     def __bool__(self) -> bool:
         return bool(self.password or self.key)
+
+    @classmethod
+    def of_query(cls, query: Mapping[str, str]) -> Credentials:
+        """Of an address's parameters: a key, or the password of the user named beside it."""
+        key = next((query[name] for name in KEY_FIELDS if query.get(name)), "")
+        user = next((query[name] for name in USER_FIELDS if query.get(name)), "")
+        return cls(user, key) if user else cls(key=key)
 
 
 NO_CREDENTIALS = Credentials()

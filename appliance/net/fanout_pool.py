@@ -3,10 +3,11 @@ when the ring ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 
+from appliance.errors import PeerError
 from appliance.net.fanout import FanOut, FanOutSettings, FanRing
 from appliance.net.supervisor import Supervisor
 
@@ -21,6 +22,17 @@ class Latency(StrEnum):
     @property
     def batch_us(self) -> int:
         return {Latency.LOW: 40_000, Latency.NORMAL: 100_000, Latency.DENSE: 200_000}[self]
+
+    @classmethod
+    def of_query(cls, query: Mapping[str, str]) -> Latency | None:
+        """What a viewer asked for by `?latency=`, if anything. Raises: PeerError."""
+        asked = query.get("latency")
+        if asked is None:
+            return None
+        try:
+            return cls(asked)
+        except ValueError:
+            raise PeerError(f"latency is {', '.join(cls)}") from None
 
 
 class FanOutPool:
