@@ -32,7 +32,7 @@ class Latency(StrEnum):
         try:
             return cls(asked)
         except ValueError:
-            raise PeerError(f"latency is {', '.join(cls)}") from None
+            raise PeerError("latency is low, normal or dense") from None
 
 
 class FanOutPool:

@@ -305,7 +305,7 @@ class RtspSession:
         if viewing is None:
             raise StreamNotFound("nothing is set up")
         if playing is None:
-            latency = _read_latency(question) or self._context.latency_of(
+            latency = Latency.of_query(question.target.query) or self._context.latency_of(
                 self._name, self.settings.latency
             )
             playing = viewing.play(latency)
@@ -445,14 +445,3 @@ class RtspSession:
                 self._session.sent.add(self._playing.take_sent_bytes(), self._now_us())
                 self._session.lost_units = self._playing.lost_units
         return fresh
-
-
-def _read_latency(question: PlayAsked) -> Latency | None:
-    """What the player asked for, if anything. Raises: PeerError."""
-    asked = question.target.query.get("latency")
-    if asked is None:
-        return None
-    try:
-        return Latency(asked)
-    except ValueError:
-        raise PeerError("latency is low, normal or dense") from None
