@@ -2,10 +2,10 @@
 
 Theory of operation: every viewer is a cursor into the ring. A flush joins what lies between a
 cursor and the newest chunk into one buffer and hands it to the socket in one call; viewers at the
-same place share the buffer, so joining happens once. A batch is whatever has come since the last
-flush, so batches grow by themselves when flushes are further apart or a viewer is late; and the
-pause between flushes grows with viewers and load, because the number of system calls decides what
-viewing costs.
+same place share the buffer, so joining happens once, and for a crowd it is a memory file, from
+which the kernel sends without copying. A batch is whatever has come since the last flush, so
+batches grow by themselves when flushes are further apart or a viewer is late; and the pause between
+flushes grows with viewers and load, because the number of system calls decides what viewing costs.
 
 A socket that is full is watched until it takes more. Meanwhile its viewer's backlog stays in the
 ring: of its own it holds no more than the rest of one chunk. A viewer too far behind jumps to the
@@ -29,10 +29,8 @@ __all__ = ["End", "FanChunk", "FanOut", "FanOutSettings", "FanRing", "FanSignal"
 
 MAX_BATCH_BYTES = 256 << 10  # what is joined at a time for a viewer with much to catch up
 MAX_SHARED = 8  # batches kept within a flush; viewers at yet other places join their own
-FILE_VIEWERS = (
-    50  # from here on a batch is worth a memory file that the kernel sends without copying
-)
-FILE_BYTES = 8 << 10  # the least batch to be worth it
+FILE_VIEWERS = 50  # from here on a batch is worth a memory file (docs/decisions/0006)
+FILE_BYTES = 8 << 10  # the least batch to be worth one
 VIEWERS_PER_TURN = 128  # others of the loop get their turn within a flush
 LOAD = 0.25  # the share of time that flushing may take before its pauses grow
 STALL_CHECKS = 20  # per stall limit
@@ -103,8 +101,8 @@ class FanOut:
     def add(self, sink: Sink, position: int | None = None, dress: Dress | None = None) -> Viewer:
         """A viewer from `position` on, which must be a key; None: the newest, or the next to come.
 
-        The sink is owned from now on. The first bytes are sent at once. dress: for all viewers of
-            a fan-out, or for none.
+        The sink is owned from now on. The first bytes are sent at once.
+        dress: see `Viewer`; for all viewers of a fan-out, or for none.
         """
         key = self.ring.last_key() if position is None else position
         viewer = Viewer(sink, key, self.ring.next, dress)
@@ -187,8 +185,8 @@ class FanOut:
             batch = self._join(max(before, self.ring.first), b"", None)
             viewers = list(self.viewers)
             is_large = len(viewers) >= FILE_VIEWERS and len(batch.data) >= FILE_BYTES
-            is_large = is_large and viewers[0].dress is None  # then none is dressed
-            with batch.as_file() if is_large else nullcontext() as file:
+            is_same = is_large and viewers[0].dress is None  # then none is dressed
+            with batch.as_file() if is_same else nullcontext() as file:
                 for index in range(0, len(viewers), VIEWERS_PER_TURN):
                     if index:
                         await asyncio.sleep(0)

@@ -35,26 +35,15 @@ Dressed = bytes | bytearray
 class Viewer:
     """A cursor and a socket. end: why it ended; its sink is closed by then.
 
-    dress: makes this viewer's own bytes of a batch, always the same ones and of the same lengths;
+    dress: makes this viewer's own bytes of a batch, always the same ones and as long as the batch;
         None if everybody is sent the same.
-
     lost_units: chunks jumped over, because the viewer was too slow for them.
     on_end: called once, at the end; for who would rather not have a task wait for it.
     """
 
     __slots__ = (
-        *(
-            "_waiters",
-            "dress",
-            "end",
-            "header",
-            "is_stuck",
-            "lost_units",
-            "needs_key",
-            "on_end",
-            "position",
-        ),
-        *("rest", "send", "sent_bytes", "sink", "stuck_since_s"),
+        *("_waiters", "dress", "end", "header", "is_stuck", "lost_units", "needs_key", "on_end"),
+        *("position", "rest", "send", "sent_bytes", "sink", "stuck_since_s"),
     )
 
     def __init__(self, sink: Sink, key: int | None, now: int, dress: Dress | None = None) -> None:
