@@ -1,4 +1,8 @@
-"""Who may do what by RTSP: keys in the address, Digest, and Basic where nobody can listen."""
+"""Who may do what by RTSP: keys in the address, Digest, and Basic where nobody can listen.
+
+Where Basic may be used it is what is asked for, since every account can answer it; elsewhere those
+that have something for Digest can (hub/access.py's `secret_of`).
+"""
 
 from __future__ import annotations
 
@@ -19,9 +23,6 @@ from appliance.wire.rtsp.auth import (
 )
 from appliance.wire.rtsp.events import Asked
 
-KEY_FIELDS = ("key", "token", "secret", "pass", "password")
-USER_FIELDS = ("user", "username")
-
 
 @dataclass(slots=True)
 class Challenged(Exception):
@@ -32,7 +33,7 @@ class Challenged(Exception):
 
 
 class Admission:
-    """One for all sessions. takes_basic: without TLS, too."""
+    """One for all sessions."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -47,7 +48,7 @@ class Admission:
         """
         is_stale = False
         try:
-            credentials = _of_query(asked)
+            credentials = Credentials.of_query(asked.target.query)
             shown = None if credentials else parse_authorization(asked.authorization)
             if isinstance(shown, DigestShown):
                 verdict = self._gate.check(
@@ -64,16 +65,11 @@ class Admission:
         except AuthError as error:
             if not error.challenge:
                 raise
-            lines = self._gate.challenges(peer_ip, now_us, is_stale=is_stale, basic=basic)
+            lines = [self._gate.basic_challenge]
+            if not basic:
+                lines = self._gate.challenges(peer_ip, now_us, is_stale=is_stale)
             raise Challenged(lines, str(error)) from None
 
     def _secret_of(self, user: str) -> Mapping[Algorithm, str]:
         secrets = self._access.secret_of(user) or {}
         return {Algorithm(name): ha1 for name, ha1 in secrets.items()}
-
-
-def _of_query(asked: Asked) -> Credentials:
-    query = asked.target.query
-    key = next((query[name] for name in KEY_FIELDS if query.get(name)), "")
-    user = next((query[name] for name in USER_FIELDS if query.get(name)), "")
-    return Credentials(user, key) if user else Credentials(key=key)

@@ -149,19 +149,22 @@ class Gate:
         self.realm = realm
         self._secret = secret
 
-    def challenges(
-        self, peer: str, now_us: int, *, is_stale: bool = False, basic: bool = False
-    ) -> list[str]:
-        """Values of WWW-Authenticate headers. basic: within TLS, or where it is allowed in clear.
+    @property
+    def basic_challenge(self) -> str:
+        """For within TLS, or where it is allowed in clear; instead of Digest, since a client that
+        knows both takes that, and is lost if its account has no HA1.
+        """
+        return f'Basic realm="{self.realm}"'
+
+    def challenges(self, peer: str, now_us: int, *, is_stale: bool = False) -> list[str]:
+        """Values of WWW-Authenticate headers.
 
         MD5 is the last of Digest as FFmpeg 5 to 7 takes the last that it sees and knows no other,
         and has no qop as live555 knows none.
         """
         stale = ', stale="true"' if is_stale else ""
         start = f'Digest realm="{self.realm}", nonce="{self._issue(peer, now_us)}"'
-        lines = [f'Basic realm="{self.realm}"'] if basic else []
         return [
-            *lines,
             f'{start}, algorithm=SHA-256, qop="auth"{stale}',
             f"{start}, algorithm=MD5{stale}",
         ]
