@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 HIDDEN = "***"
 
@@ -27,3 +28,10 @@ def redact(text: str) -> str:
         text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
         text = _RTMP_NAME.sub(rf"\1{HIDDEN}", text)
     return _HEADER.sub(rf"\1 {HIDDEN}", text)
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """The text with ``***`` for each of them, the longest first, so that none is left in part."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text

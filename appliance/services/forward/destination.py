@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from appliance.errors import ConfigError
-from appliance.redact import HIDDEN
+from appliance.redact import hide
 from appliance.wire.rtmp.address import RtmpAddress, parse_rtmp_address, redirected
 
 DEFAULT_APP = "live"  # of a stream whose name has no slash
@@ -27,7 +27,7 @@ class Destination:
     @property
     def shown(self) -> str:
         """What may be told to anybody."""
-        return f"{self.address.place}/{self.address.app.partition('/')[0]}/{HIDDEN}"
+        return self.address.shown
 
     @property
     def label(self) -> str:
@@ -45,17 +45,10 @@ class Destination:
 
     def scrub(self, text: str) -> str:
         """The text, which may quote a peer that repeats what it was told, without our secrets."""
-        for secret in self._secrets():
-            text = text.replace(secret, HIDDEN)
-        return text
-
-    def _secrets(self) -> list[str]:
-        """The longest first, so that none is left in part."""
         path, _, query = self.address.name.partition("?")
         secrets = {self.address.name, path, query, self.address.app.partition("/")[2]}
         secrets |= {pair.partition("=")[2] for pair in query.split("&")}
-        secrets |= {unquote(secret) for secret in secrets}
-        return sorted(filter(None, secrets), key=len, reverse=True)
+        return hide(text, secrets | {unquote(secret) for secret in secrets})
 
 
 def fill(template: str, device: str, stream: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from appliance.errors import ConfigError, PeerError
-from appliance.redact import HIDDEN
+from appliance.redact import HIDDEN, hide
 from appliance.wire.rtmp.address import DEFAULT_PORTS, RtmpAddress, parse_rtmp_address
 from appliance.wire.rtsp.target import DEFAULT_PORTS as RTSP_PORTS
 from appliance.wire.rtsp.target import RtspAddress, parse_rtsp_address
@@ -110,7 +110,7 @@ def shown(address: Address) -> str:
     XiongMai want the password: ``/user=admin_password=…_channel=1``."""
     match address:
         case RtmpAddress():
-            return f"{address.place}/{address.app.partition('/')[0]}/{HIDDEN}"
+            return address.shown
         case RtspAddress():
             path = address.resource.partition("?")[0]
             return address.place + (f"/{HIDDEN}" if "=" in path or "@" in path else path)
@@ -119,9 +119,7 @@ def shown(address: Address) -> str:
 
 def scrub(address: Address, text: str) -> str:
     """The text, which may quote a peer that repeats what it was told, without our secrets."""
-    for secret in sorted(filter(None, _secrets(address)), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return text
+    return hide(text, _secrets(address))
 
 
 def _secrets(address: Address) -> set[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from appliance.errors import ConfigError, PeerError
+from appliance.redact import HIDDEN
 
 MAX_URL_CHARS = 1024
 DEFAULT_PORTS = {"rtmp": 1935, "rtmps": 443}
@@ -33,6 +34,11 @@ class RtmpAddress:
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}"
+
+    @property
+    def shown(self) -> str:
+        """What may be told to anybody: the name is often the key to publish."""
+        return f"{self.place}/{self.app.partition('/')[0]}/{HIDDEN}"
 
     @property
     def tc_url(self) -> str:
