@@ -230,11 +230,13 @@ class Push:
 
     def _tell(self, error: Exception) -> None:
         """The same error again and again is one line; every one is counted."""
-        text = self.destination.scrub(str(error) or type(error).__name__)[:MAX_ERROR_CHARS]
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        text = self.destination.scrub(text)[:MAX_ERROR_CHARS]
         level = logging.DEBUG if text == self._told else logging.WARNING
         self.last_error = self._told = text
-        detail = f"{self._title} failed: {text}"
-        self._faults.count("forward", _reason(error), detail, log=log, level=level)
+        # Told here: `faults` tells one of a kind a second, and each destination counts.
+        self._faults.counts["forward", _reason(error)] += 1
+        log.log(level, "forward %s failed: %s", self._title, text)
 
 
 def _reason(error: Exception) -> str:

@@ -86,6 +86,18 @@ async def test_absent_destination_is_tried_again_until_it_is_there() -> None:
             assert site.row()["attempts"] >= 2
 
 
+async def test_each_destination_that_fails_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    ports = [free_port(), free_port()]
+    urls = [f"rtmp://127.0.0.1:{port}/live/{KEY}" for port in ports]
+    async with forward_site(rule(*urls)) as site, filming(Camera(site.hub)):
+        await site.until(
+            lambda: [row["attempts"] > 1 for row in site.service.report()] == [True] * 2
+        )
+    for port in ports:
+        told = [one for one in caplog.records if f":{port}/live failed" in one.getMessage()]
+        assert len(told) == 1, "at the same moment, or again and again"
+
+
 async def test_name_that_is_taken_is_tried_again() -> None:
     async with (
         origin(refuse="NetStream.Publish.BadName") as there,
