@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.errors import ConfigError, LimitExceeded, StreamNotFound
+from appliance.hub.telling import RETELL_US
 from appliance.net.tls import ClientTls
 from appliance.services.contract import Context, HandOn, StreamSettings
 from appliance.services.pull.connection import Plan
@@ -80,6 +81,7 @@ class EdgeService:
         self._tls = ClientTls(settings.ca, insecure=settings.insecure)
         self._pulls: dict[str, tuple[PullFeed, asyncio.Task[None]]] = {}  # bounded: streams
         self._absent: dict[str, asyncio.TimerHandle] = {}  # until it is forgotten, the oldest first
+        self._told_us: dict[str, int] = {}  # of absent names, no more than MAX_ABSENT
         self._turn = 0  # the origin that the next stream begins with
         context.hand_on = settings.hand_on
 
@@ -157,9 +159,8 @@ class EdgeService:
                     return
                 left_us = self._left_us(feed)
                 if left_us <= 0:
-                    name = feed.stream.name
-                    self._context.faults.count("edge", "absent", f"{name} {feed.last_error}")
-                    self._remember_absent(name)
+                    self._tell_absent(feed)
+                    self._remember_absent(feed.stream.name)
                     return
                 await asyncio.sleep(min(delay_s, left_us / 1_000_000))
         finally:
@@ -171,6 +172,19 @@ class EdgeService:
         if newest_us is None:
             return 0 if feed.rounds else 1
         return newest_us + self._settings.linger_us - self._hub.clock.monotonic_us()
+
+    def _tell_absent(self, feed: PullFeed) -> None:
+        """A name that somebody goes on waiting for is told once in a long time."""
+        name, now_us = feed.stream.name, self._hub.clock.monotonic_us()
+        told_us = self._told_us.get(name)
+        if told_us is not None and now_us - told_us < RETELL_US and not feed.stream.has_run:
+            self._context.faults.counts["edge", "absent"] += 1
+            return
+        self._told_us.pop(name, None)
+        if len(self._told_us) >= MAX_ABSENT:
+            del self._told_us[next(iter(self._told_us))]
+        self._told_us[name] = now_us
+        self._context.faults.count("edge", "absent", f"{name} {feed.last_error}")
 
     def _remember_absent(self, name: str) -> None:
         if len(self._absent) >= MAX_ABSENT:

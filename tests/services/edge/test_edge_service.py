@@ -106,6 +106,18 @@ async def test_edge_asked_for_what_no_origin_has_refuses_at_once_and_asks_no_mor
                 assert await here.get(f"/{CAM}.m3u8") == 404
 
 
+async def test_edge_tells_once_what_players_go_on_waiting_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with rtmp_origin(refuse="NetStream.Play.StreamNotFound") as other:
+        origins = edge(other.url(""), absent_us=220_000)
+        async with place(edges=origins) as here, playing(here, 1):
+            counts = here.context.faults.counts
+            await until(lambda: counts["edge", "absent"] >= 7)  # more than a second
+    told = [one for one in caplog.records if CAM in one.getMessage()]
+    assert len(told) == 1 and "StreamNotFound" in told[0].getMessage()
+
+
 async def test_edge_lets_players_wait_for_what_an_origin_has_later() -> None:
     async with (
         place() as one,
