@@ -130,6 +130,11 @@ class TcpServer(Generic[Event]):
             self._on_fault(self._proto, "protocol error", f"{connection.peer_ip} {error}")
         except ApplianceError as error:
             self._on_fault(self._proto, type(error).__name__, f"{connection.peer_ip} {error}")
+        except ConnectionError as error:
+            if connection.transport is None:
+                why = str(error) or "during the TLS handshake"
+                self._on_fault(self._proto, "connection lost", f"{connection.peer_ip} {why}")
+            # Players leave like this later on; whose leaving matters is told by the session.
         except OSError as error:  # ssl.SSLError and TimeoutError too
             self._on_fault(self._proto, "connection lost", f"{connection.peer_ip} {error}")
         except Exception as error:

@@ -137,6 +137,18 @@ async def test_tcp_end_within_a_word_is_the_peers_fault() -> None:
     assert here.faults[0][1:] == ("protocol error", "127.0.0.1 ended within a word")
 
 
+async def test_tcp_peer_that_resets_is_no_fault() -> None:
+    async with service() as here:
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        writer.write(b"\x01a")
+        assert await reader.readexactly(2) == b"\x01a"
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        await until(lambda: not here.server.inside)
+    assert not here.faults
+
+
 async def test_tcp_broken_rule_gets_the_cores_last_word_and_ends() -> None:
     async with service() as here:
         reader, writer = await asyncio.open_connection("127.0.0.1", here.port)

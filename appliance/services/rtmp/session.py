@@ -33,7 +33,7 @@ from appliance.net.tcp import TcpConnection
 from appliance.services.contract import Context
 from appliance.services.rtmp.core import RtmpCore
 from appliance.services.rtmp.muxer import STREAM_ID
-from appliance.services.rtmp.playing import Playing
+from appliance.services.rtmp.playing import ALL_KINDS, Playing
 from appliance.services.rtmp.publishing import Publishing
 from appliance.services.rtmp.settings import Settings
 from appliance.wire.rtmp.events import (
@@ -54,6 +54,8 @@ PAUSE_US = 600_000_000  # a player that forgot that it is one
 GOODBYE_US = 3_000_000  # an encoder whose media is refused, to read why
 MAX_TALK_BYTES = 256 << 10  # of a player, between two ticks: it has next to nothing to say
 SHOWN_CHARS = 200
+TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
+OFF = {"0", "false", "no", "off"}
 _CODES = {
     Action.PUBLISH: "NetStream.Publish",
     Action.PLAY: "NetStream.Play",
@@ -252,21 +254,23 @@ class RtmpSession:
                 raise LimitExceeded("this connection publishes or plays already")
             if event.stream_id != STREAM_ID:
                 raise LimitExceeded("play on the first message stream that was created")
-            latency = Latency.of_query(target.query)
+            latency, kinds = Latency.of_query(target.query), _read_kinds(target)
             name = await self._admit(Action.PLAY, target)
             self._open_session("rtmp-play", name)
         except (AuthError, LimitExceeded, NameInvalid, PeerError) as error:
             self._refuse(Action.PLAY, event.stream_id, error)
             return
         self._connection.established()
-        self._play_task = asyncio.create_task(self._run_play(name, latency))
+        self._play_task = asyncio.create_task(self._run_play(name, latency, kinds))
 
-    async def _run_play(self, name: str, latency: Latency | None = None) -> None:
-        """The outermost frame of what leads to playing. latency: that the player asked for."""
+    async def _run_play(
+        self, name: str, latency: Latency | None = None, kinds: frozenset[Kind] = ALL_KINDS
+    ) -> None:
+        """The outermost frame of what leads to playing. latency, kinds: as the player asked."""
         try:
             playing = self._playing
             if playing is None:
-                playing = await self._begin_play(name, latency)
+                playing = await self._begin_play(name, latency, kinds)
             await self._connection.drain()
             self._play_task = None
             playing.start(self._on_play_end)
@@ -283,6 +287,10 @@ class RtmpSession:
         """The stream is over, or the player has gone or is too slow: the connection ends."""
         if self._playing is not None:
             self._playing.stop()
+        self._why = end.value
+        if end is End.GONE:
+            await self._connection.close()
+            return
         if end is not End.STREAM:
             name = self._session.stream if self._session is not None else ""
             await self._fail_play(name, end.value)
@@ -296,11 +304,14 @@ class RtmpSession:
             cut_off(self._connection.transport)
         await self._connection.close()
 
-    async def _begin_play(self, name: str, latency: Latency | None) -> Playing:
+    async def _begin_play(
+        self, name: str, latency: Latency | None, kinds: frozenset[Kind]
+    ) -> Playing:
         """Raises: StreamNotFound, CodecUnsupported, LimitExceeded; then nothing was promised."""
         stream = await self._wait_for(name)
         latency = latency or self._context.latency_of(name, self.settings.latency)
         playing = Playing(stream, self._connection, self._core, self._pool, latency)
+        playing.kinds = kinds
         await playing.prepare()
         self._playing = playing
         self._server.accept_play(STREAM_ID)
@@ -356,8 +367,18 @@ class RtmpSession:
     async def _end_play(self) -> None:
         await self._cancel_play()
         self._count()
+        self._tell_play_end()
         self._playing = None
         self._close_session()
+
+    def _tell_play_end(self) -> None:
+        """Who looks in for a moment is not worth a line."""
+        session = self._session
+        if self._playing is None or session is None:
+            return
+        if self._now_us() - session.since_us >= TOLD_US:
+            total_bytes, lost_units = session.sent.total_bytes, session.lost_units
+            session.log.info("%s: %d bytes, %d units skipped", self._why, total_bytes, lost_units)
 
     async def see_off(self) -> None:
         """Returns when a player whose stream has ended was told so."""
@@ -401,3 +422,11 @@ class RtmpSession:
                 self._session.sent.add(self._playing.take_sent_bytes(), self._now_us())
                 self._session.lost_units = self._playing.lost_units
         return fresh
+
+
+def _read_kinds(target: Target) -> frozenset[Kind]:
+    """Without what the player does not want. Raises: PeerError if that is all."""
+    kinds = frozenset(kind for kind in Kind if target.query.get(kind.value, "1").lower() not in OFF)
+    if not kinds:
+        raise PeerError("neither sound nor picture was asked for")
+    return kinds

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -14,7 +16,7 @@ from appliance.net.fanout_pool import Latency
 from appliance.net.tcp import TcpLimits, connect_tcp
 from appliance.services.contract import StreamSettings
 from appliance.services.pull.rtmp_fetch import PlayCore
-from appliance.services.rtmp import Settings
+from appliance.services.rtmp import Settings, session
 from appliance.services.rtmp.service import RtmpService
 from appliance.wire.rtmp.address import parse_rtmp_address
 from appliance.wire.rtmp.client import Event, Refused
@@ -65,6 +67,41 @@ async def test_latency_that_there_is_none_of_is_refused_in_words(asked: str) -> 
         (refused,) = [event for event in heard if isinstance(event, Refused)]
         assert refused.code == "NetStream.Play.Failed"
         assert "low, normal or dense" in refused.text
+
+
+async def test_player_leaves_out_what_it_does_not_want() -> None:
+    async with place() as here, filming(here):
+        stream = here.hub.streams[CAM]
+        async with playing(here, f"{CAM}?audio=0"), playing(here, f"{CAM}?video=off"):
+            await until(lambda: {"rtmp-video", "rtmp-audio"} <= set(stream.renditions))
+            assert "rtmp" not in stream.renditions
+
+
+async def test_player_that_wants_nothing_is_refused_in_words() -> None:
+    async with (
+        place() as here,
+        filming(here),
+        playing(here, f"{CAM}?audio=0&video=0") as heard,
+    ):
+        await until(lambda: heard)
+        (refused,) = [event for event in heard if isinstance(event, Refused)]
+        assert refused.text == "neither sound nor picture was asked for"
+
+
+async def test_player_that_leaves_is_told_with_totals_and_is_no_fault(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "TOLD_US", 0)
+    caplog.set_level(logging.INFO)
+    async with place() as here, filming(here):
+        async with playing(here):
+            await until(
+                lambda: any(one.sent.total_bytes for one in here.context.sessions.active.values())
+            )
+        await until(lambda: "units skipped" in caplog.text)
+        assert not here.context.faults.counts
+    (line,) = [one.getMessage() for one in caplog.records if "units skipped" in one.getMessage()]
+    assert re.fullmatch(rf"rtmp#\d+ {CAM} [a-z ]+: [1-9]\d* bytes, 0 units skipped", line)
 
 
 async def test_reload_reaches_who_plays_but_for_their_latency() -> None:
