@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import ClassVar
 
 from appliance.errors import CodecUnsupported, PeerError
 from appliance.media.bits import BitReader
@@ -61,6 +62,8 @@ class AacConfig:
     Raises: PeerError if it is damaged, reserved or beyond our caps.
     """
 
+    kind: ClassVar[Kind] = Kind.AUDIO
+    codec: ClassVar[Codec] = Codec.AAC
     asc: bytes
     object_type: int = field(init=False, repr=False, compare=False)
     core_object_type: int = field(init=False, repr=False, compare=False)
@@ -80,14 +83,6 @@ class AacConfig:
             ("frame_samples", parsed.frame_samples),
         ):
             object.__setattr__(self, name, value)
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.AUDIO
-
-    @property
-    def codec(self) -> Codec:
-        return Codec.AAC
 
     @property
     def rfc6381(self) -> str:

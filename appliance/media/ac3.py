@@ -7,6 +7,7 @@ would have to describe them too.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from appliance.errors import PeerError
 from appliance.media.bits import BitReader
@@ -29,6 +30,7 @@ _FIRST_KBPS = (  # by frmsizecod // 2
 class Ac3Config:
     """The fields as sync frames and boxes have them; rate_kbps: of the first frame seen."""
 
+    kind: ClassVar[Kind] = Kind.AUDIO
     codec: Codec
     fscod: int
     bsid: int
@@ -38,10 +40,6 @@ class Ac3Config:
     frame_samples: int
     sample_rate_hz: int
     rate_kbps: int = field(compare=False)  # which may vary, and describes nothing anew
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.AUDIO
 
     @property
     def channels(self) -> int:

@@ -7,6 +7,7 @@ Binding §2.3 (av1C), §2.4 (samples), §5 (CODECS).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from appliance.errors import PeerError
 from appliance.media.av1_sequence import SequenceHeader, parse_sequence_header
@@ -37,6 +38,8 @@ class Av1Config:
     than into av1C, which differs in tools, and the one in the key counts.
     """
 
+    kind: ClassVar[Kind] = Kind.VIDEO
+    codec: ClassVar[Codec] = Codec.AV1
     sequence_header: bytes = field(compare=False)
     active: SequenceHeader = field(init=False, repr=False)
 
@@ -45,14 +48,6 @@ class Av1Config:
         if size > MAX_SEQUENCE_HEADER_BYTES:
             raise PeerError(f"an AV1 sequence header of {size} bytes")
         object.__setattr__(self, "active", parse_sequence_header(self.sequence_header))
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.VIDEO
-
-    @property
-    def codec(self) -> Codec:
-        return Codec.AV1
 
     @property
     def width_px(self) -> int:

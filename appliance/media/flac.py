@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from appliance.errors import PeerError
 from appliance.media.bits import BitReader, Reader
@@ -21,6 +22,8 @@ class FlacConfig:
     frame_samples: of every frame but the last, where the block size does not vary.
     """
 
+    kind: ClassVar[Kind] = Kind.AUDIO
+    codec: ClassVar[Codec] = Codec.FLAC
     streaminfo: bytes
     frame_samples: int = field(init=False, compare=False)
     sample_rate_hz: int = field(init=False, compare=False)
@@ -41,14 +44,6 @@ class FlacConfig:
         object.__setattr__(self, "sample_rate_hz", rate_hz)
         object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "sample_bits", sample_bits)
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.AUDIO
-
-    @property
-    def codec(self) -> Codec:
-        return Codec.FLAC
 
     @property
     def rfc6381(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from appliance.errors import MisuseError, PeerError
 from appliance.media.track import Codec, Kind
@@ -14,6 +15,7 @@ MAX_CHANNELS = 8
 class G711Config:
     """A-law (PCMA) or µ-law (PCMU); channels interleave. Raises: PeerError beyond our caps."""
 
+    kind: ClassVar[Kind] = Kind.AUDIO
     codec: Codec = Codec.PCMA
     sample_rate_hz: int = 8000
     channels: int = 1
@@ -23,10 +25,6 @@ class G711Config:
             raise MisuseError(f"{self.codec} is not G.711")
         if not 1_000 <= self.sample_rate_hz <= 192_000 or not 1 <= self.channels <= MAX_CHANNELS:
             raise PeerError(f"G.711 at {self.sample_rate_hz} Hz with {self.channels} channels")
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.AUDIO
 
     @property
     def rfc6381(self) -> str:

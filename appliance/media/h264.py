@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from appliance.errors import PeerError
 from appliance.media.bits import BitReader, Reader
@@ -38,6 +39,8 @@ class H264Config:
     Raises: PeerError if a set is not what it claims to be or exceeds a cap.
     """
 
+    kind: ClassVar[Kind] = Kind.VIDEO
+    codec: ClassVar[Codec] = Codec.H264
     sps: tuple[bytes, ...]
     pps: tuple[bytes, ...]
     active: Sps = field(init=False, repr=False, compare=False)
@@ -53,14 +56,6 @@ class H264Config:
         for nal in self.pps:
             _pps_id(nal)
         object.__setattr__(self, "active", parse_sps(self.sps[0]))
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.VIDEO
-
-    @property
-    def codec(self) -> Codec:
-        return Codec.H264
 
     @property
     def width_px(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from appliance.errors import PeerError
 from appliance.media.bits import BitReader, Reader
@@ -34,6 +35,8 @@ class H265Config:
     Raises: PeerError if a set is not what it claims to be or exceeds a cap.
     """
 
+    kind: ClassVar[Kind] = Kind.VIDEO
+    codec: ClassVar[Codec] = Codec.H265
     vps: tuple[bytes, ...]
     sps: tuple[bytes, ...]
     pps: tuple[bytes, ...]
@@ -54,14 +57,6 @@ class H265Config:
         if active.fps is None:
             active = replace(active, fps=vps_fps)
         object.__setattr__(self, "active", active)
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.VIDEO
-
-    @property
-    def codec(self) -> Codec:
-        return Codec.H265
 
     @property
     def width_px(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from appliance.errors import PeerError
 from appliance.media.track import Codec, Kind
@@ -19,20 +20,14 @@ class L16Config:
     way to the one who decodes (libav's pcm_s16be).
     """
 
+    kind: ClassVar[Kind] = Kind.AUDIO
+    codec: ClassVar[Codec] = Codec.L16
     sample_rate_hz: int = 44_100
     channels: int = 1
 
     def __post_init__(self) -> None:
         if not 1_000 <= self.sample_rate_hz <= 192_000 or not 1 <= self.channels <= MAX_CHANNELS:
             raise PeerError(f"L16 at {self.sample_rate_hz} Hz with {self.channels} channels")
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.AUDIO
-
-    @property
-    def codec(self) -> Codec:
-        return Codec.L16
 
     @property
     def rfc6381(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from appliance.errors import PeerError
 from appliance.media.track import Codec, Kind
@@ -14,20 +15,14 @@ MAX_SIDE_PX = 65_535  # SOF has 16 bits (ITU-T T.81 B.2.2)
 class MjpegConfig:
     """A unit has one part, the file from SOI to EOI, and is key. Raises: PeerError without size."""
 
+    kind: ClassVar[Kind] = Kind.VIDEO
+    codec: ClassVar[Codec] = Codec.MJPEG
     width_px: int
     height_px: int
 
     def __post_init__(self) -> None:
         if not 1 <= self.width_px <= MAX_SIDE_PX or not 1 <= self.height_px <= MAX_SIDE_PX:
             raise PeerError(f"a JPEG picture of {self.width_px}x{self.height_px}")
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.VIDEO
-
-    @property
-    def codec(self) -> Codec:
-        return Codec.MJPEG
 
     @property
     def rfc6381(self) -> str:

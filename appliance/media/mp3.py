@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from appliance.errors import PeerError
 from appliance.media.bits import Reader
@@ -19,18 +20,12 @@ _MONO = 3
 class Mp3Config:
     """is_mpeg1: not one of the lower rates that ISO/IEC 13818-3 added."""
 
+    kind: ClassVar[Kind] = Kind.AUDIO
+    codec: ClassVar[Codec] = Codec.MP3
     sample_rate_hz: int
     channels: int
     frame_samples: int
     is_mpeg1: bool
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.AUDIO
-
-    @property
-    def codec(self) -> Codec:
-        return Codec.MP3
 
     @property
     def object_type(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from appliance.errors import PeerError
 from appliance.media.bits import Reader
@@ -29,6 +30,8 @@ class OpusConfig:
     Raises: PeerError if a field is out of its range.
     """
 
+    kind: ClassVar[Kind] = Kind.AUDIO
+    codec: ClassVar[Codec] = Codec.OPUS
     channels: int = 2
     pre_skip_samples: int = 312
     input_rate_hz: int = 48_000
@@ -55,14 +58,6 @@ class OpusConfig:
             raise PeerError(f"Opus with {streams} streams, {coupled} of them coupled")
         if any(255 > index >= streams + coupled for index in self.mapping[2:]):
             raise PeerError("an Opus channel mapped to a stream that does not exist")
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.AUDIO
-
-    @property
-    def codec(self) -> Codec:
-        return Codec.OPUS
 
     @property
     def sample_rate_hz(self) -> int:

@@ -7,6 +7,7 @@ VP9 Bitstream & Decoding Process Specification §6.2, §7.2; VP Codec ISO Media 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from appliance.errors import PeerError
 from appliance.media.bits import BitReader, Reader
@@ -34,6 +35,8 @@ class Vp9Config:
     colour: primaries, transfer and matrix (ISO/IEC 23091-2), which key frames do not tell.
     """
 
+    kind: ClassVar[Kind] = Kind.VIDEO
+    codec: ClassVar[Codec] = Codec.VP9
     width_px: int = 0
     height_px: int = 0
     profile: int = 0
@@ -42,14 +45,6 @@ class Vp9Config:
     chroma: int = 1
     is_full_range: bool = False
     colour: bytes = b"\2\2\2"
-
-    @property
-    def kind(self) -> Kind:
-        return Kind.VIDEO
-
-    @property
-    def codec(self) -> Codec:
-        return Codec.VP9
 
     @property
     def fps(self) -> float | None:
