@@ -68,7 +68,11 @@ def live_session(name: str, carried: Sequence[Carried], address: str = "0.0.0.0"
 
 @dataclass(slots=True)
 class _Way:
-    """What a track's packets are numbered with."""
+    """What a track's packets are numbered with.
+
+    base_us: of its first unit. Stamps count from there, or rounding would move every other one of
+    a sound by a tick.
+    """
 
     carried: Carried
     packetizer: Packetizer
@@ -76,7 +80,14 @@ class _Way:
     sequence: int = 0
     packets: int = 0
     payload_bytes: int = 0
+    base_us: int | None = None
     last_us: int | None = None
+
+    def stamp(self, pts_us: int) -> int:
+        rate_hz = self.carried.clock_rate_hz
+        if self.base_us is None:
+            self.base_us = pts_us
+        return us_to_ticks(self.base_us, rate_hz) + us_to_ticks(pts_us - self.base_us, rate_hz)
 
 
 class RtpMuxer:
@@ -117,7 +128,7 @@ class RtpMuxer:
         if not payloads:
             return []
         carried = way.carried
-        stamp = us_to_ticks(unit.pts_us, carried.clock_rate_hz)
+        stamp = way.stamp(unit.pts_us)
         data, places = frame_payloads(payloads, carried.payload_type, way.sequence, stamp)
         before = way.packets, way.payload_bytes
         way.sequence = (way.sequence + len(payloads)) & 0xFFFF
