@@ -64,7 +64,7 @@ class Transcode:
 
     def begin(self, stream: Stream, alternative: Alternative) -> Callable[[], object]:
         feed = Feed(self, self._context, stream, alternative)
-        task = self._context.supervisor.spawn(f"transcode {feed.name}", feed.run())
+        task = self._context.supervisor.keep(f"transcode {feed.name}", feed.run)
         self._feeds.add(feed)
         self._tasks.add(task)
 
