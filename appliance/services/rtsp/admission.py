@@ -26,7 +26,11 @@ from appliance.wire.rtsp.events import Asked
 
 @dataclass(slots=True)
 class Challenged(Exception):
-    """Who asks shall show credentials. lines: of WWW-Authenticate."""
+    """Who asks shall show credentials. lines: of WWW-Authenticate.
+
+    why: what is wrong with those that were shown; empty if there were none, as there are none when
+    a player comes, or if only their nonce is out of date.
+    """
 
     lines: list[str] = field(repr=False)
     why: str = ""
@@ -46,9 +50,9 @@ class Admission:
 
         Raises: Challenged, AuthError, LimitExceeded.
         """
+        credentials = Credentials.of_query(asked.target.query)
         is_stale = False
         try:
-            credentials = Credentials.of_query(asked.target.query)
             shown = None if credentials else parse_authorization(asked.authorization)
             if isinstance(shown, DigestShown):
                 verdict = self._gate.check(
@@ -68,7 +72,8 @@ class Admission:
             lines = [self._gate.basic_challenge]
             if not basic:
                 lines = self._gate.challenges(peer_ip, now_us, is_stale=is_stale)
-            raise Challenged(lines, str(error)) from None
+            is_wrong = bool(asked.authorization or credentials) and not is_stale
+            raise Challenged(lines, str(error) if is_wrong else "") from None
 
     def _secret_of(self, user: str) -> Mapping[Algorithm, str]:
         secrets = self._access.secret_of(user) or {}

@@ -193,7 +193,8 @@ class RtspSession:
             await self._decide(question)
         except Challenged as challenged:
             self._server.challenge(challenged.lines)
-            self._count_fault("credentials asked for", challenged.why)
+            if challenged.why:
+                self._count_fault(f"{question.method} refused", challenged.why)
         except ApplianceError as error:
             code = next((code for kind, code in _CODES.items() if type(error) is kind), 500)
             self._server.refuse(code)
