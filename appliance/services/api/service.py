@@ -238,10 +238,11 @@ class ApiService:
         audience = Audience.of(context.sessions)
         streams = sorted(context.hub.streams.values(), key=lambda stream: stream.name)
         wanted = _tail(request)
+        host = self._rtmp_host(request)
 
         def shape(stream: Stream) -> dict[str, Any]:
             camera = context.cameras.of_stream(stream.name)
-            return stream_shape(stream, context.sessions, audience, request.host, camera)
+            return stream_shape(stream, context.sessions, audience, host, camera)
 
         if not wanted:
             shapes = [shape(stream) for stream in streams[page_of(request)]]
@@ -251,18 +252,28 @@ class ApiService:
                 return Answer({"stream": shape(stream)})
         return Answer({}, envelope.STREAM_NOT_FOUND)
 
+    def _rtmp_host(self, request: Request) -> str:
+        """For tcUrl: by which the client reached us, with the port of RTMP instead of HTTP's."""
+        host, _, port = request.host.rpartition(":")
+        if not port.isdigit():
+            host = request.host
+        addresses = self._context.listening.get("rtmp", ())
+        rtmp_port = addresses[0].rpartition(":")[2] if addresses else ""
+        return f"{host}:{rtmp_port}" if rtmp_port not in {"", "1935"} else host
+
     def _clients(self, request: Request) -> Answer:
         sessions = self._context.sessions
         now_us = sessions.clock.monotonic_us()
         wanted = _tail(request)
+        host = self._rtmp_host(request)
         if not wanted:
             page = list(sessions.active.values())[page_of(request)]
-            shapes = [client_shape(session, now_us, request.host) for session in page]
+            shapes = [client_shape(session, now_us, host) for session in page]
             return Answer({"clients": shapes, "total": len(sessions.active)})
         session = sessions.active.get(wanted)
         if session is None:
             return Answer({}, envelope.CLIENT_NOT_FOUND)
-        return Answer({"client": client_shape(session, now_us, request.host)})
+        return Answer({"client": client_shape(session, now_us, host)})
 
     def _kick(self, request: Request) -> Answer:
         session = self._context.sessions.active.get(_tail(request))

@@ -86,7 +86,7 @@ def kbps(received_bps: int, sent_bps: int) -> dict[str, int]:
 def stream_shape(
     stream: Stream, sessions: Sessions, audience: Audience, host: str, camera: Camera | None
 ) -> dict[str, Any]:
-    """`host`: by which the client reached us, for tcUrl. `camera`: that makes it, if one does."""
+    """`host`: of tcUrl. `camera`: that makes it, if one does."""
     now_us = stream.clock.monotonic_us()
     app, name = split_name(stream.name)
     publisher = audience.publisher(stream.name)

@@ -112,7 +112,10 @@ async def test_api_stream_has_the_fields_that_srs_gives(tmp_path: Path) -> None:
         assert misfits(stream, STREAM) == []
         assert stream["name"] == "camera" and stream["app"] == "live"
         assert stream["url"] == "/live/camera"
-        assert stream["tcUrl"].startswith("rtmp://127.0.0.1:") and stream["tcUrl"].endswith("/live")
+        assert stream["tcUrl"] == "rtmp://127.0.0.1/live"
+        rig.context.listening["rtmp"] = ("0.0.0.0:1936",)
+        (stream,) = payload((await rig.ask("/api/v1/streams/")).json)["streams"]
+        assert stream["tcUrl"] == "rtmp://127.0.0.1:1936/live", "not the port of HTTP"
         assert stream["live_ms"] == rig.clock.unix_us() // 1000
         assert stream["clients"] == 2
         assert stream["recv_bytes"] == 1100 and stream["send_bytes"] == 500
