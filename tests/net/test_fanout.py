@@ -6,13 +6,20 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import pytest
 from http_site import until
 
-from appliance.net.fanout import End, FanOut, FanOutSettings, Viewer
+from appliance.net.fanout import (
+    FILE_BYTES,
+    FILE_VIEWERS,
+    End,
+    FanOut,
+    FanOutSettings,
+    Viewer,
+)
 from appliance.net.fanout_sink import NOTSENT_LOWAT_BYTES, SocketSink, TransportSink, sink_of
 
 SMALL = 32 << 10  # bytes of socket buffer that a few tags of 50 kB fill
@@ -202,6 +209,47 @@ async def test_fanout_many_viewers_all_get_every_byte_once() -> None:
     for viewer in viewers:
         assert await read_all(viewer) == expected
         viewer.close()
+
+
+def refuse(*_: object) -> int:
+    raise OSError("no descriptor is left")
+
+
+@pytest.mark.parametrize("has_files", [True, False])
+async def test_fanout_crowd_is_sent_from_a_file_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, has_files: bool
+) -> None:
+    """One whose socket takes a part of it gets the rest as the others do."""
+    taken: list[int] = []
+
+    def sendfile(*arguments: int, send: Callable[..., int] = os.sendfile) -> int:
+        taken.append(send(*arguments))
+        return taken[-1]
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    if not has_files:
+        monkeypatch.setattr(os, "memfd_create", refuse)
+    ring = Tags()
+    ring.push(key=True)
+    size = 6 * FILE_BYTES
+    with pair(SMALL) as (slow, reader), ExitStack() as opened:
+        readers = [reader]
+        async with running(ring, FanOutSettings(few_viewers=FILE_VIEWERS + 1)) as fanout:
+            fanout.add(slow)
+            for _ in range(FILE_VIEWERS):
+                served, viewer = socket.socketpair()
+                viewer.setblocking(False)
+                readers.append(opened.enter_context(viewer))
+                fanout.add(SocketSink(served))
+            for _ in range(5):
+                ring.push(size=size)
+                await a_turn()
+            ring.close()
+            everything = await asyncio.gather(*map(read_all, readers))
+    tags = b"".join(b"<tag %d>" % number for number in range(1, 6))
+    assert set(everything) == {b"<header 0><key 0>" + tags}
+    assert bool(taken) == has_files
+    assert not has_files or (max(taken) == size and any(0 < count < size for count in taken))
 
 
 async def test_fanout_batches_are_joined_once_for_viewers_at_one_place() -> None:
