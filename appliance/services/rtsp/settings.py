@@ -28,7 +28,7 @@ class Settings:
     tls: RTSPS; its certificate is read again when it changes.
     udp: whether media may travel by UDP; udp_port: where from, and RTCP from the next; 0: any.
     multicast: a network of groups, one of which each stream takes that is asked for so; empty: off.
-    basic: take passwords by Basic without TLS, too.
+    basic: ask for Basic instead of Digest without TLS, too.
     first_packet_us, silence_us: how long a publisher may take to send media, and again.
     wait_us: how long a player waits for somebody to publish.
     max_lag_us: a player further behind jumps to the newest keyframe; stall_us: one whose
