@@ -231,7 +231,7 @@ async def test_fanout_crowd_is_sent_from_a_file_where_there_is_one(
         monkeypatch.setattr(os, "memfd_create", refuse)
     ring = Tags()
     ring.push(key=True)
-    size = 6 * FILE_BYTES
+    size = 20 * FILE_BYTES  # more than the slow one's buffers hold, less than the others' do
     with pair(SMALL) as (slow, reader), ExitStack() as opened:
         readers = [reader]
         async with running(ring, FanOutSettings(few_viewers=FILE_VIEWERS + 1)) as fanout:
@@ -241,13 +241,12 @@ async def test_fanout_crowd_is_sent_from_a_file_where_there_is_one(
                 viewer.setblocking(False)
                 readers.append(opened.enter_context(viewer))
                 fanout.add(SocketSink(served))
-            for _ in range(5):
+            for _ in range(2):
                 ring.push(size=size)
                 await a_turn()
             ring.close()
             everything = await asyncio.gather(*map(read_all, readers))
-    tags = b"".join(b"<tag %d>" % number for number in range(1, 6))
-    assert set(everything) == {b"<header 0><key 0>" + tags}
+    assert set(everything) == {b"<header 0><key 0><tag 1><tag 2>"}
     assert bool(taken) == has_files
     assert not has_files or (max(taken) == size and any(0 < count < size for count in taken))
 
