@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from appliance_process import ApplianceProcess, appliance_process
 
 from appliance.hub.accounts import Account, Accounts, Action, Scrypt, digest_key, make_key
 from appliance.hub.digest import make_ha1s
+from appliance.wire.rtsp.credentials import ClientAuth
 
 KEY = make_key()
 CONFIG = """
@@ -124,3 +126,50 @@ def test_gstreamer_plays_by_digest(device: ApplianceProcess) -> None:
     assert result.returncode == 0, result.stderr
     result = run("gst-launch-1.0", "-q", *play.replace(KEY, "wrong").split())
     assert re.search(r"Unauthorized|Forbidden", result.stderr), "it may try several times"
+
+
+class Guesser:
+    """Asks by one connection, and answers what it is asked for."""
+
+    def __init__(self, port: int) -> None:
+        self._sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self._file = self._sock.makefile("rb")
+        self._url = f"rtsp://127.0.0.1:{port}/live/camera"
+        self._count = 0
+
+    def __enter__(self) -> Guesser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._sock.close()
+
+    def describe(self, authorization: str = "") -> tuple[int, list[str]]:
+        """The answer's code, and what it asks for."""
+        self._count += 1
+        lines = [f"DESCRIBE {self._url} RTSP/1.0", f"CSeq: {self._count}"]
+        if authorization:
+            lines.append(f"Authorization: {authorization}")
+        self._sock.sendall("\r\n".join([*lines, "", ""]).encode())
+        code, challenges, body_bytes = int(self._file.readline().split()[1]), [], 0
+        while line := self._file.readline().decode().strip():
+            name, _, value = line.partition(": ")
+            if name == "WWW-Authenticate":
+                challenges.append(value)
+            elif name == "Content-Length":
+                body_bytes = int(value)
+        self._file.read(body_bytes)
+        return code, challenges
+
+    def guess(self, user: str, password: str) -> int:
+        client = ClientAuth(user, password, b"noise" * 4)
+        assert client.challenge(self.describe()[1])
+        return self.describe(client.header("DESCRIBE", self._url))[0]
+
+
+def test_guesses_are_slowed_down_and_keys_are_not(device: ApplianceProcess) -> None:
+    """The last one here, as it slows down who comes from this address."""
+    with Guesser(device.rtsp_port) as guesser:
+        codes = [guesser.guess("ann", f"guess{number}") for number in range(12)]
+        assert 403 in codes, "not even looked at any more"
+        assert guesser.guess("nvr", KEY) == 200
