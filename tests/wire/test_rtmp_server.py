@@ -120,7 +120,7 @@ def make_client(purpose: Purpose) -> RtmpClient:
 def test_client_publishes_to_server() -> None:
     client, server = make_client(Purpose.PUBLISH), RtmpServer(NOISE)
     events = join(client, server)
-    assert events[-1] == PublishAsked(1, "cam?key=k", "live", is_fmle=True)
+    assert events[-1] == PublishAsked(1, "cam?key=k", is_fmle=True)
     server.accept_publish(1)
     assert join(client, server) == [Started()]
     client.send_media(MessageType.VIDEO, 40, b"\x17picture")

@@ -17,23 +17,20 @@ class Media(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectAsked:
-    """The first command. flash_version tells encoders apart; amf3: the peer asks for AMF3."""
+    """The first command. flash_version tells encoders apart."""
 
     app: str
     tc_url: str
     page_url: str = ""
-    swf_url: str = ""
     flash_version: str = ""
-    amf3: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PublishAsked:
-    """mode: live, record or append; is_fmle: it announced itself by FCPublish."""
+    """is_fmle: it announced itself by FCPublish."""
 
     stream_id: int
     name: str = field(repr=False)  # its query may hold a key
-    mode: str = "live"
     is_fmle: bool = False
 
 

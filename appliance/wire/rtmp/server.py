@@ -8,7 +8,6 @@ Every refusal is an onStatus or _error, which encoders show their users, before 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from appliance.errors import PeerError
@@ -62,12 +61,6 @@ class Doing(Enum):
     PLAYING = "playing"
 
 
-@dataclass(slots=True)
-class _Stream:
-    doing: Doing = Doing.NOTHING
-    transaction: float = 0.0
-
-
 class RtmpServer:
     """noise: 1536 random bytes for the handshake.
 
@@ -75,7 +68,7 @@ class RtmpServer:
     """
 
     __slots__ = (
-        *("_asked_connect", "_connected", "_connection", "_fmle_names", "_handshake", "_output"),
+        *("_asked_connect", "_connected", "_connection", "_handshake", "_is_fmle", "_output"),
         *("_streams", "_talk"),
     )
 
@@ -85,10 +78,10 @@ class RtmpServer:
         self._connection.allow_open_bytes(STRANGER_BYTES)
         self._talk: Allowance | None = Allowance(STRANGER_BYTES_PER_S)
         self._output: list[bytes] = []
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, Doing] = {}
         self._asked_connect: float | None = None
         self._connected = False
-        self._fmle_names: list[str] = []
+        self._is_fmle = False  # it announced what it publishes
 
     @property
     def received_bytes(self) -> int:
@@ -147,13 +140,12 @@ class RtmpServer:
         self._connection.send(write_command(0, "_error", transaction, None, answer), COMMAND_CSID)
 
     def accept_publish(self, stream_id: int) -> None:
-        stream = self._asked(stream_id)
-        if stream is None:
+        if self._streams.get(stream_id) is not Doing.ASKED:
             return
-        stream.doing = Doing.PUBLISHING
+        self._streams[stream_id] = Doing.PUBLISHING
         self._connection.allow_open_bytes(MAX_OPEN_BYTES)
         self._talk = None
-        if self._fmle_names:
+        if self._is_fmle:
             about = status("status", "NetStream.Publish.Start", "Started publishing stream.")
             self._connection.send(
                 write_command(stream_id, "onFCPublish", 0.0, None, about), STATUS_CSID
@@ -162,10 +154,9 @@ class RtmpServer:
 
     def accept_play(self, stream_id: int) -> None:
         """Media may follow, past this core: in chunks of CHUNK_BYTES, on MEDIA_CSIDS."""
-        stream = self._asked(stream_id)
-        if stream is None:
+        if self._streams.get(stream_id) is not Doing.ASKED:
             return
-        stream.doing = Doing.PLAYING
+        self._streams[stream_id] = Doing.PLAYING
         self._connection.send(user_event(UserEvent.STREAM_BEGIN, stream_id))
         self.send_status(stream_id, "NetStream.Play.Reset", "Playing and resetting stream.")
         self.send_status(stream_id, "NetStream.Play.Start", "Started playing stream.")
@@ -174,9 +165,8 @@ class RtmpServer:
 
     def refuse(self, stream_id: int, code: str, text: str) -> None:
         """code: such as NetStream.Publish.BadName or NetStream.Play.StreamNotFound."""
-        stream = self._streams.get(stream_id)
-        if stream is not None:
-            stream.doing = Doing.NOTHING
+        if stream_id in self._streams:
+            self._streams[stream_id] = Doing.NOTHING
         self.send_status(stream_id, code, text, level="error")
 
     def send_status(self, stream_id: int, code: str, text: str, *, level: str = "status") -> None:
@@ -188,10 +178,6 @@ class RtmpServer:
         self._connection.send(user_event(UserEvent.STREAM_EOF, stream_id))
         self.send_status(stream_id, "NetStream.Play.UnpublishNotify", "The stream has ended.")
         self.send_status(stream_id, "NetStream.Play.Stop", "Stopped playing stream.")
-
-    def _asked(self, stream_id: int) -> _Stream | None:
-        stream = self._streams.get(stream_id)
-        return stream if stream is not None and stream.doing is Doing.ASKED else None
 
     # -- messages -----------------------------------------------------------------------------
 
@@ -211,8 +197,7 @@ class RtmpServer:
         return []
 
     def _publishes(self, message: Message) -> bool:
-        stream = self._streams.get(message.stream_id)
-        return stream is not None and stream.doing is Doing.PUBLISHING
+        return self._streams.get(message.stream_id) is Doing.PUBLISHING
 
     def _obey(self, message: Message) -> list[Event]:
         command = read_command(message)
@@ -239,9 +224,7 @@ class RtmpServer:
                 app=command.field("app"),
                 tc_url=command.field("tcUrl"),
                 page_url=command.field("pageUrl"),
-                swf_url=command.field("swfUrl"),
                 flash_version=command.field("flashVer"),
-                amf3=command.about.get("objectEncoding") == 3,
             )
         ]
 
@@ -259,60 +242,57 @@ class RtmpServer:
                 write_command(0, "_error", command.transaction, None, about), COMMAND_CSID
             )
             raise PeerError(f"more than {MAX_STREAMS} message streams")
-        self._streams[free] = _Stream()
+        self._streams[free] = Doing.NOTHING
         self._reply(command, float(free))
         return []
 
     def _announce(self, command: Command, _: int) -> list[Event]:
         """FCPublish: the FMLE way, which is answered once publishing is."""
-        if len(self._fmle_names) < MAX_STREAMS:
-            self._fmle_names.append(command.text(0)[:MAX_NAME_CHARS])
+        self._is_fmle = True
         self._reply(command)
         return []
 
     def _publish(self, command: Command, stream_id: int) -> list[Event]:
-        stream = self._begin(command, stream_id, "NetStream.Publish.BadName")
-        if stream is None:
+        """Whether live, record or append is asked for: it is live."""
+        if not self._begin(command, stream_id, "NetStream.Publish.BadName"):
             return []
-        mode = command.arguments[1] if len(command.arguments) > 1 else "live"
-        name = command.text(0)[:MAX_NAME_CHARS]
-        is_fmle = bool(self._fmle_names)
-        return [PublishAsked(stream_id, name, mode if isinstance(mode, str) else "live", is_fmle)]
+        return [PublishAsked(stream_id, command.text(0)[:MAX_NAME_CHARS], is_fmle=self._is_fmle)]
 
     def _play(self, command: Command, stream_id: int) -> list[Event]:
-        stream = self._begin(command, stream_id, "NetStream.Play.Failed")
-        return [] if stream is None else [PlayAsked(stream_id, command.text(0)[:MAX_NAME_CHARS])]
+        if not self._begin(command, stream_id, "NetStream.Play.Failed"):
+            return []
+        return [PlayAsked(stream_id, command.text(0)[:MAX_NAME_CHARS])]
 
-    def _begin(self, command: Command, stream_id: int, code: str) -> _Stream | None:
-        stream = self._streams.get(stream_id)
-        if stream is None or stream.doing is not Doing.NOTHING:
-            why = "there is no such message stream" if stream is None else "it is in use"
+    def _begin(self, command: Command, stream_id: int, code: str) -> bool:
+        """Whether it may be asked for; else it is refused."""
+        doing = self._streams.get(stream_id)
+        if doing is not Doing.NOTHING:
+            why = "there is no such message stream" if doing is None else "it is in use"
             self.send_status(stream_id, code, f"{command.name}: {why}.", level="error")
-            return None
+            return False
         if not command.arguments or not isinstance(command.arguments[0], str):
             self.send_status(stream_id, code, "The name is no string.", level="error")
-            return None
-        stream.doing = Doing.ASKED
-        stream.transaction = command.transaction
-        return stream
+            return False
+        self._streams[stream_id] = Doing.ASKED
+        return True
 
     def _delete_stream(self, command: Command, _: int) -> list[Event]:
         stream_id = int(command.number(0, -1))
-        stream = self._streams.pop(stream_id, None)
-        return [] if stream is None or stream.doing is Doing.NOTHING else [Stopped(stream_id)]
+        doing = self._streams.pop(stream_id, Doing.NOTHING)
+        return [] if doing is Doing.NOTHING else [Stopped(stream_id)]
 
     def _close_stream(self, command: Command, stream_id: int) -> list[Event]:
-        stream = self._streams.get(stream_id)
-        if stream is None or stream.doing is Doing.NOTHING:
+        doing = self._streams.get(stream_id, Doing.NOTHING)
+        if doing is Doing.NOTHING:
             return []
-        if stream.doing is Doing.PUBLISHING:
+        if doing is Doing.PUBLISHING:
             self.send_status(stream_id, "NetStream.Unpublish.Success", "Stopped publishing.")
-        stream.doing = Doing.NOTHING
+        self._streams[stream_id] = Doing.NOTHING
         return [Stopped(stream_id)]
 
     def _unpublish(self, command: Command, stream_id: int) -> list[Event]:
         """FCUnpublish comes on stream 0: it means the one that publishes."""
-        found = [n for n, stream in self._streams.items() if stream.doing is Doing.PUBLISHING]
+        found = [n for n, doing in self._streams.items() if doing is Doing.PUBLISHING]
         about = status("status", "NetStream.Unpublish.Success", "Stopped publishing.")
         self._connection.send(
             write_command(stream_id, "onFCUnpublish", 0.0, None, about), STATUS_CSID
@@ -320,7 +300,7 @@ class RtmpServer:
         self._reply(command)
         events: list[Event] = []
         for number in found[:1]:
-            self._streams[number].doing = Doing.NOTHING
+            self._streams[number] = Doing.NOTHING
             events.append(Stopped(number))
         return events
 
@@ -346,8 +326,7 @@ class RtmpServer:
         return [Switched(stream_id, media, command.flag(0))]
 
     def _plays(self, stream_id: int) -> bool:
-        stream = self._streams.get(stream_id)
-        return stream is not None and stream.doing is Doing.PLAYING
+        return self._streams.get(stream_id) is Doing.PLAYING
 
     def _get_length(self, command: Command, _: int) -> list[Event]:
         self._reply(command, 0.0)  # live: there is none
