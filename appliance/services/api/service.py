@@ -64,8 +64,13 @@ V1_URLS = {
     "cameras": "the cameras of this device; PATCH changes one",
     "forwards": "where streams are handed on to, and how it goes",
     "pulls": "what is fetched from other servers, and how it goes",
+    "transcodes": "sound that is encoded anew for those who need it, and how it goes",
 }
-REPORTS = {"forwards": ("forward",), "pulls": ("pull", "edge")}  # by the services that make them
+REPORTS = {  # by the services that make them
+    "forwards": ("forward",),
+    "pulls": ("pull", "edge"),
+    "transcodes": ("transcode",),
+}
 
 
 @dataclass(frozen=True, slots=True)

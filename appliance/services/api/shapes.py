@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.hub.alternatives import Alternative
 from appliance.hub.cameras import Camera
 from appliance.hub.sessions import Session, Sessions
 from appliance.hub.stream import Stream
@@ -133,6 +134,16 @@ def _own_figures(stream: Stream, camera: Camera | None) -> dict[str, Any]:
         "frame_age_ms": None if age_us is None else age_us // 1000,
         "renditions": sorted(stream.renditions),
         "codecs": [track.config.rfc6381 for track in stream.tracks],
+        "other_sounds": [_other_sound(one) for one in stream.alternatives.by_codec.values()],
+    }
+
+
+def _other_sound(alternative: Alternative) -> dict[str, Any]:
+    """A form of the sound that viewers have who cannot have it as it is."""
+    return audio_shape(alternative.track) | {
+        "listeners": alternative.demand.viewers,
+        "missing": alternative.is_missing,
+        "frames": alternative.stats.units,
     }
 
 

@@ -26,6 +26,7 @@ STREAM = {
     "porthole": {
         "name": str, "origin": str, "camera": str, "placeholder": str, "rotation": int,
         "permanent": bool, "restarts": int, "frame_age_ms": int, "renditions": list, "codecs": list,
+        "other_sounds": list,
     },
 }  # fmt: skip
 CLIENT = {
