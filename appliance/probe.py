@@ -1,5 +1,7 @@
 """`porthole probe`: what is in a stream, measured by a child process, since only it has libav.
 
+What is said by RTSP is measured by our own client, which would fetch it.
+
 The child is as untrusted as what it reads: its lines are bounded, and so is its time.
 """
 
@@ -51,6 +53,10 @@ class ProbeFailed(ApplianceError):
 
 def run_probe(target: str, *, seconds: float, as_json: bool) -> int:
     """Prints the table or the JSON; the exit code."""
+    if target.partition(":")[0].lower() in {"rtsp", "rtsps"}:
+        from appliance.probe_rtsp import run_probe_rtsp
+
+        return run_probe_rtsp(target, seconds=seconds, as_json=as_json)
     shown = escape(redact(target))
     progress = Progress()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from appliance.containers.flv_tag_reader import Event
 from appliance.errors import StreamBusy
@@ -15,6 +16,22 @@ from appliance.services.pull.faults import FLOOD, TAKEN_OVER, PullFault
 
 PACE_US = 10_000_000  # over so long it is looked at how much media came
 MAX_AHEAD_US = 30_000_000  # more than the past that any server sends first
+
+
+class Inlet(Protocol):
+    """What a camera's session needs of an intake."""
+
+    def begin(self, tracks: list[Any]) -> None:
+        """What is going to be asked for, as the session has it."""
+        ...
+
+    def take(self, events: Iterable[Event]) -> None: ...
+
+    def count(self, received_bytes: int) -> None: ...
+
+    def postpone(self) -> None: ...
+
+    def tell_wall_offset(self, offset_us: int) -> None: ...
 
 
 class Intake:
@@ -47,6 +64,9 @@ class Intake:
         self._counted_bytes = 0
         self._mark_us = 0  # since when the pace is looked at, and the media's time then
         self._mark_dts_us = 0
+
+    def begin(self, tracks: list[Any]) -> None:
+        """A camera's tracks are described when they are published."""
 
     def count(self, received_bytes: int) -> None:
         """received_bytes: of the connection, so far."""

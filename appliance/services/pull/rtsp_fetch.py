@@ -10,7 +10,7 @@ from appliance.net.horizon import Horizon
 from appliance.net.tls import ClientTls
 from appliance.services.contract import RtspSettings
 from appliance.services.pull.faults import REFUSED, SILENT, PullFault
-from appliance.services.pull.intake import Intake
+from appliance.services.pull.intake import Inlet
 from appliance.services.pull.rtsp_notes import Notes, Way
 from appliance.services.pull.rtsp_session import RtspSession, Unfit
 from appliance.services.pull.rtsp_wire import AGENT, Wire, open_wire
@@ -35,7 +35,7 @@ class Camera:
 class RtspFetch:
     """One attempt: as many connections as redirects, ways of media and logins need."""
 
-    def __init__(self, camera: Camera, tls: ClientTls, intake: Intake, limit_s: float) -> None:
+    def __init__(self, camera: Camera, tls: ClientTls, intake: Inlet, limit_s: float) -> None:
         self._camera = camera
         self._tls = tls
         self._intake = intake

@@ -16,7 +16,7 @@ from appliance.hub.clock import SYSTEM_CLOCK
 from appliance.media.track import Kind
 from appliance.media.unit import AccessUnit
 from appliance.services.pull.faults import ENDED, REFUSED, PullFault
-from appliance.services.pull.intake import Intake
+from appliance.services.pull.intake import Inlet
 from appliance.services.pull.rtsp_notes import Notes, Way
 from appliance.services.pull.rtsp_ports import Ports
 from appliance.services.pull.rtsp_tracks import CameraTrack, Publishing, choose_tracks
@@ -60,7 +60,7 @@ class RtspSession:
         self,
         client: RtspClient,
         wire: Wire,
-        intake: Intake,
+        intake: Inlet,
         notes: Notes,
         way: Way,
         *,
@@ -152,6 +152,7 @@ class RtspSession:
         is_datagrams = self._way in {Way.UDP, Way.MULTICAST}
         patience_us = DEFAULT_PATIENCE_US if is_datagrams else 0
         self._base, self._tracks = choose_tracks(described, patience_us)
+        self._intake.begin(self._tracks)
         self._publishing = Publishing(self._tracks, self._intake, self._notes, self._silence_us)
         for number, track in enumerate(self._tracks):
             self._client.setup(track.url, self._wish(number))

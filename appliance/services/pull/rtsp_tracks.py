@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from appliance.media.track import Kind, Track
 from appliance.media.unit import AccessUnit
 from appliance.services.pull.faults import GARBAGE, SILENT, PullFault
-from appliance.services.pull.intake import Intake
+from appliance.services.pull.intake import Inlet
 from appliance.services.pull.rtsp_notes import Notes
 from appliance.wire.rtp.formats.contract import Depacketizer
 from appliance.wire.rtp.incoming import IncomingTrack
@@ -84,7 +84,7 @@ class Publishing:
     """
 
     def __init__(
-        self, tracks: list[CameraTrack], intake: Intake, notes: Notes, silence_us: int
+        self, tracks: list[CameraTrack], intake: Inlet, notes: Notes, silence_us: int
     ) -> None:
         self.begun_us: int | None = None
         self._tracks = {track.incoming.track_id: track for track in tracks}
