@@ -32,7 +32,7 @@ WORDS = {
     "closes": "closed the connection|[Rr]eset|[Bb]roken",
     "garbage": "",
     "web": "first byte is 0x48",
-    "nowhere": r"\[Errno -",
+    "nowhere": "[Nn]ame .*(known|resol)|name resolution",
 }
 TAKING = {"good", "slow", "deaf"}
 
