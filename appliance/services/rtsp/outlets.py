@@ -1,4 +1,4 @@
-"""What sends to all players of the service: fan-outs by TCP and by UDP, and the UDP ports."""
+"""What sends to all players of the service: fan-outs by TCP and UDP, groups, and the UDP ports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from appliance.net.address import parse_address
 from appliance.net.datagram_fanout import DatagramFanOuts
 from appliance.net.fanout_pool import FanOutPool
 from appliance.net.supervisor import OnFault, Supervisor
+from appliance.services.rtsp.groups import Groups
 from appliance.services.rtsp.ports import MediaPorts
 from appliance.services.rtsp.settings import Settings
 from appliance.wire.rtp.outgoing import DatagramBatch
@@ -18,6 +19,7 @@ class Outlets:
         self.settings = settings
         self.pool = FanOutPool("rtsp", supervisor, settings.fan_out)
         self.datagrams = DatagramFanOuts(supervisor.spawn, DatagramBatch)
+        self.groups = Groups(settings.multicast)
         self._on_fault = on_fault
         self._ports: MediaPorts | None = None
 

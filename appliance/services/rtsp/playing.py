@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from appliance.hub.rendition import Rendition
 from appliance.hub.stream import Stream
 from appliance.media.clock import us_to_ticks
 from appliance.net.datagram_fanout import DatagramFanOut, DatagramViewer
+from appliance.net.datagrams import DatagramSender
 from appliance.net.fanout import End, FanOut, Viewer
 from appliance.net.fanout_pool import Latency
 from appliance.net.fanout_sink import sink_of
@@ -18,12 +19,14 @@ from appliance.net.fanout_viewer import Batch
 from appliance.net.tcp import TcpConnection
 from appliance.net.udp import UdpAddress
 from appliance.services.rtsp.core import CoreEvent, RtspCore
-from appliance.services.rtsp.outlets import Outlets
 from appliance.wire.rtp.clock import unix_us_to_ntp
 from appliance.wire.rtp.outgoing import DatagramBatch, FrameBatch, Identity, RtpChunk
 from appliance.wire.rtp.rtcp import Goodbye, SenderReport, SourceDescription
 from appliance.wire.rtsp.rtp_info import RtpInfo
 from appliance.wire.sdp.rtp_muxer import Carried, RtpMuxer
+
+if TYPE_CHECKING:
+    from appliance.services.rtsp.outlets import Outlets
 
 RECENT_CHUNKS = 64  # among which each track has one
 
@@ -35,14 +38,23 @@ def make_identity(channel: int = 0) -> Identity:
     )
 
 
+class Ports(Protocol):
+    """What datagrams leave from."""
+
+    rtp: DatagramSender
+
+    def send_control(self, data: bytes, address: UdpAddress) -> None: ...
+
+
 @dataclass(slots=True)
 class Leg:
-    """One track that a player has set up. addresses: of its RTP and RTCP, by UDP."""
+    """One track that a player has set up. By UDP, addresses: of its RTP and RTCP, and ports."""
 
     carried: Carried
     control: str
     identity: Identity
     addresses: tuple[UdpAddress, UdpAddress] | None = None
+    ports: Ports | None = None
 
 
 @dataclass(slots=True)
@@ -129,6 +141,10 @@ class Playing:
             self._start_frames(on_end)
         else:
             self._start_datagrams(on_end)
+        self.request_keyframe()
+
+    def request_keyframe(self) -> None:
+        """If it waits for one."""
         if self._place is not None and self._place[1].needs_key:
             self._stream.request_keyframe()
 
@@ -168,8 +184,8 @@ class Playing:
 
     def _send(self, batch: DatagramBatch) -> None:
         leg = self._legs[batch.index]
-        assert leg.addresses is not None, "all legs are by UDP"
-        self._outlets.ports.rtp.send(batch.dress(leg.identity), batch.runs, leg.addresses[0])
+        assert leg.addresses is not None and leg.ports is not None, "all legs are by UDP"
+        leg.ports.rtp.send(batch.dress(leg.identity), batch.runs, leg.addresses[0])
 
     def stop(self) -> None:
         """Safe to call again."""
@@ -247,8 +263,8 @@ class Playing:
                 self.speak()
             return
         for leg, packet in zip(self._legs, packets, strict=True):
-            if leg.addresses is not None:
-                self._outlets.ports.send_control(packet, leg.addresses[1])
+            if leg.addresses is not None and leg.ports is not None:
+                leg.ports.send_control(packet, leg.addresses[1])
 
     def take_sent_bytes(self) -> int:
         """Since it was asked last."""

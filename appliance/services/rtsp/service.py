@@ -74,6 +74,8 @@ class RtspService:
         deliveries = {Delivery.TCP}
         if self._settings.udp and not is_tls:
             deliveries.add(Delivery.UDP)
+            if self._settings.multicast:
+                deliveries.add(Delivery.MULTICAST)
         return deliveries
 
     async def _serve(self, connection: TcpConnection[CoreEvent]) -> None:

@@ -32,6 +32,7 @@ from appliance.services.contract import Context
 from appliance.services.rtsp.admission import Admission, Challenged
 from appliance.services.rtsp.announced import Announced
 from appliance.services.rtsp.core import CoreEvent, PostData, RtspCore
+from appliance.services.rtsp.groups import GroupPlaying
 from appliance.services.rtsp.outlets import Outlets
 from appliance.services.rtsp.playing import Playing
 from appliance.services.rtsp.publishing import Publishing
@@ -104,7 +105,7 @@ class RtspSession:
         self._admitted: Action | None = None  # to that name
         self._viewing: Viewing | None = None
         self._announced: Announced | None = None
-        self._playing: Playing | None = None
+        self._playing: Playing | GroupPlaying | None = None
         self._publishing: Publishing | None = None
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None  # that answers, begins or ends something

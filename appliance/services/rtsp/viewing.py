@@ -10,15 +10,17 @@ from appliance.errors import CodecUnsupported, PeerError, StreamNotFound
 from appliance.hub.hub import Hub
 from appliance.hub.stream import Stream
 from appliance.media.track import Kind
+from appliance.net.address import peer_address
 from appliance.net.fanout_pool import Latency
 from appliance.net.tcp import TcpConnection
 from appliance.net.udp import UdpAddress
 from appliance.services.rtsp.core import CoreEvent, RtspCore
+from appliance.services.rtsp.groups import TTL, Group, GroupPlaying
 from appliance.services.rtsp.outlets import Outlets
 from appliance.services.rtsp.playing import Leg, Playing, make_identity
 from appliance.wire.rtsp.events import SetupAsked
 from appliance.wire.rtsp.transport import Delivery, Pair, Transport
-from appliance.wire.sdp.rtp_muxer import carry, live_session
+from appliance.wire.sdp.rtp_muxer import Carried, carry, live_session
 
 
 class NoTransport(PeerError):
@@ -35,6 +37,8 @@ class Viewing:
         "_carried",
         "_connection",
         "_core",
+        "_delivery",
+        "_group",
         "_legs",
         "_on_sign",
         "_outlets",
@@ -59,6 +63,8 @@ class Viewing:
         self._on_sign = on_sign
         self._legs: dict[str, Leg] = {}  # by control
         self._ports: list[Pair] = []  # of the player, that we listen to
+        self._delivery = Delivery.TCP  # of all legs
+        self._group: Group | None = None
 
     def describe(self, query: Mapping[str, str]) -> bytes:
         """Raises: CodecUnsupported."""
@@ -78,23 +84,46 @@ class Viewing:
         identity = make_identity()
         addresses = None
         ours = Transport(asked.delivery, channels=asked.channels, ssrc=identity.ssrc)
+        if asked.delivery is Delivery.MULTICAST:
+            self._join(fitting[0], control)
+            return
+        ports = None
         if asked.delivery is Delivery.UDP:
             assert asked.client_ports is not None, "usable_transports() lets no others through"
             addresses = self._open(asked.client_ports)
-            pair = self._outlets.ports.pair
-            ours = replace(ours, client_ports=asked.client_ports, server_ports=pair)
+            ports = self._outlets.ports
+            ours = replace(ours, client_ports=asked.client_ports, server_ports=ports.pair)
         told = self._core.rtsp.accept_setup(ours)
         if told.channels is not None:
             identity.channel = told.channels[0]
-        self._legs[control] = Leg(fitting[0], control, identity, addresses)
+        self._legs[control] = Leg(fitting[0], control, identity, addresses, ports)
+
+    def _join(self, carried: Carried, control: str) -> None:
+        """Answers a SETUP for multicast. Raises: LimitExceeded."""
+        if self._group is None:
+            transport = self._connection.transport
+            name = transport.get_extra_info("sockname") if transport is not None else ("",)
+            local_ip = peer_address(str(name[0]))
+            self._group = self._outlets.groups.join(self.stream, self._carried, local_ip)
+        group = self._group
+        leg = next(leg for leg in group.legs if leg.carried.shape == carried.shape)
+        self._core.rtsp.accept_setup(
+            Transport(
+                Delivery.MULTICAST,
+                ports=group.ports_of(leg),
+                destination=group.address,
+                ttl=TTL,
+                ssrc=leg.identity.ssrc,
+            )
+        )
+        self._legs[control] = replace(leg, carried=carried, control=control)
 
     def _choose(self, transports: tuple[Transport, ...]) -> Transport:
         """The first that goes along with what the other tracks have. Raises: NoTransport."""
-        used = {
-            Delivery.TCP if leg.addresses is None else Delivery.UDP for leg in self._legs.values()
-        }
+        used = {self._delivery} if self._legs else set()
         for transport in transports:
             if not used or transport.delivery in used:
+                self._delivery = transport.delivery
                 return transport
         raise NoTransport("another transport than that of the tracks before")
 
@@ -113,20 +142,28 @@ class Viewing:
         """Reports of the player, and what it opens its firewall with."""
         self._on_sign()
 
-    def play(self, latency: Latency) -> Playing:
+    def play(self, latency: Latency) -> Playing | GroupPlaying:
         """What is to be played now. Raises: CodecUnsupported, LimitExceeded, StreamNotFound."""
         if [one.shape for one in carry(self.stream.tracks)] != [c.shape for c in self._carried]:
             raise StreamNotFound("what was described has changed")
         legs = sorted(self._legs.values(), key=lambda leg: self._carried.index(leg.carried))
         is_all = len(legs) == len(self._carried)
-        return Playing(
-            self.stream, legs, self._connection, self._core, self._outlets, latency, is_all=is_all
-        )
+        if (group := self._group) is not None:
+            legs, is_all = group.legs, True
+
+        def make() -> Playing:
+            way = self._connection, self._core, self._outlets
+            return Playing(self.stream, legs, *way, latency, is_all=is_all)
+
+        return make() if group is None else GroupPlaying(group, make)
 
     def close(self) -> None:
         for pair in self._ports:
             self._outlets.ports.forget(self._connection.peer_ip, pair)
         self._ports.clear()
+        if self._group is not None:
+            self._outlets.groups.leave(self.stream, self._group)
+            self._group = None
 
 
 async def find(hub: Hub, name: str, wait_us: int) -> Stream:
