@@ -39,6 +39,15 @@ def peer_address(host: str) -> str:
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
+def is_ip(host: str) -> bool:
+    """Whether it is an address, perhaps with a zone, and no name."""
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     return host == "::1" or host.startswith("127.")
 

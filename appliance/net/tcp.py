@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from appliance.errors import PeerError
+from appliance.net.address import is_ip
 
 Event = TypeVar("Event")
 
@@ -362,7 +363,8 @@ async def connect_tcp(
             port,
             ssl=tls,
             server_hostname=host if tls else None,
-            happy_eyeballs_delay=0.25,
+            # Python 3.11 forgets a socket that is connected while the race is called off.
+            happy_eyeballs_delay=None if is_ip(host) else 0.25,
         )
     connection.flush()
     return connection

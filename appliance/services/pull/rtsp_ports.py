@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import struct
 from collections.abc import Callable, Collection
 
 from appliance.media.unit import AccessUnit
-from appliance.net.address import peer_address
+from appliance.net.address import is_ip, peer_address
 from appliance.net.supervisor import OnFault
 from appliance.net.udp import UdpAddress, UdpPump
 from appliance.services.pull.faults import REFUSED, UNREACHABLE, PullFault
@@ -89,7 +88,7 @@ class Ports:
         Raises: PullFault.
         """
         hosts = {peer_address(peer_ip)}
-        if agreed.source and _is_address(agreed.source):
+        if agreed.source and is_ip(agreed.source):
             hosts.add(peer_address(agreed.source))
         if agreed.delivery is Delivery.MULTICAST:
             self._join(agreed)
@@ -121,7 +120,7 @@ class Ports:
 
     def _join(self, agreed: Transport) -> None:
         """A group of any source: the camera's address is looked at in each datagram."""
-        if agreed.ports is None or not _is_address(agreed.destination):
+        if agreed.ports is None or not is_ip(agreed.destination):
             raise PullFault(REFUSED, "a multicast without group or port")
         for sock in self._sockets:
             sock.close()
@@ -138,14 +137,6 @@ class Ports:
         for sock in self._sockets:
             sock.close()
         self._pumps, self._sockets = [], ()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def bind_pair(local_ip: str) -> tuple[socket.socket, ...]:
