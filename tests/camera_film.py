@@ -60,11 +60,11 @@ class Film:
 
 
 @functools.cache
-def film(kind: str) -> Film:
-    """Of a clip of `framehash`, such as "h264-small+aac"."""
+def film(kind: str, max_bytes: int = MAX_PAYLOAD_BYTES) -> Film:
+    """Of a clip of `framehash`, such as "h264-small+aac". max_bytes: of a payload."""
     tracks, units = clip_units(kind)
     order = {track.id: index for index, track in enumerate(tracks)}
-    makers = [packetizer(track.config, MAX_PAYLOAD_BYTES) for track in tracks]
+    makers = [packetizer(track.config, max_bytes) for track in tracks]
     first_us = units[0].dts_us
     takes = []
     for unit in units:
@@ -78,7 +78,8 @@ def film(kind: str) -> Film:
     return Film(tracks, tuple(takes), units[-1].dts_us - first_us + FRAME_US)
 
 
-Weather = Callable[[list[bytes]], list[bytes]]
+Wind = Callable[[list[bytes]], list[bytes]]
+Weather = Callable[[int], Wind]  # for each track, by its index
 
 
 def weather(
@@ -86,9 +87,16 @@ def weather(
 ) -> Weather:
     """What becomes of packets: each of them is lost, doubled or late with its own probability.
 
-    late_packets: behind how many others one arrives that is late.
+    late_packets: behind how many others of its track one arrives that is late.
     """
-    dice = random.Random(seed)
+    return lambda track: _gust(
+        random.Random(seed * 10 + track), loss, duplicate, late, late_packets
+    )
+
+
+def _gust(
+    dice: random.Random, loss: float, duplicate: float, late: float, late_packets: int
+) -> Wind:
     held: list[tuple[int, bytes]] = []
 
     def blow(packets: list[bytes]) -> list[bytes]:
@@ -111,7 +119,11 @@ def weather(
 
 
 def burst(first: int, packets: int) -> Weather:
-    """As many packets in a row are lost, after the first so many."""
+    """As many packets in a row are lost of each track, after the first so many."""
+    return lambda track: _gap(first, packets)
+
+
+def _gap(first: int, packets: int) -> Wind:
     seen = 0
 
     def blow(arriving: list[bytes]) -> list[bytes]:

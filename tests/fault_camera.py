@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ssl import SSLContext
 
-from camera_film import Film, Take, film
+from camera_film import MAX_PAYLOAD_BYTES, Film, Take, Weather, Wind, film
 from camera_login import Login
 
 from appliance.wire.rtp.clock import unix_us_to_ntp
@@ -51,6 +51,7 @@ class Lane:
     to: tuple[str, int] = ("", 0)
     sockets: tuple[socket.socket, ...] = ()
     sender: RtpSender = field(default_factory=lambda: RtpSender(96, 0, 0, 0))
+    wind: Wind | None = None
     reported_s: float = 0.0
 
 
@@ -67,6 +68,7 @@ class FaultCamera:
 
     film, speed, rounds: what is filmed, how many times as fast, and how often; then it is silent.
         Another film, with the same kinds of tracks, begins with the next keyframe.
+    payload_bytes: packets' size.
     greets: False accepts and says nothing, ever.
     answers: by method, a status and headers instead of what is due; "" is no answer at all.
     refuses: a status by kind of transport (TCP, UDP, MULTICAST). swallows: kinds that are agreed
@@ -85,6 +87,7 @@ class FaultCamera:
     film: str = "h264-small+aac"
     speed: float = 1.0
     rounds: int = NO_END
+    payload_bytes: int = MAX_PAYLOAD_BYTES
     login: Login | None = None
     greets: bool = True
     answers: dict[str, str] = field(default_factory=dict)
@@ -99,7 +102,7 @@ class FaultCamera:
     first_sequence: int = 1000
     before_wrap_s: float | None = None
     payload_types: dict[int, int] = field(default_factory=dict)
-    weather: Callable[[list[bytes]], list[bytes]] | None = None
+    weather: Weather | None = None
     shift_us: int = 0
     between: bytes = b""
     dribble_bytes: int = 0
@@ -201,7 +204,11 @@ class FaultCamera:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._tasks.add(asyncio.ensure_future(Visit(self, reader, writer).run()))
+        visit = Visit(self, reader, writer)
+        self.open.add(visit)
+        task = asyncio.ensure_future(visit.run())
+        task.add_done_callback(lambda _: visit.end())  # also if it never began
+        self._tasks.add(task)
 
 
 class Visit:
@@ -216,30 +223,29 @@ class Visit:
         self._camera = camera
         self._reader = reader
         self._filmed = camera.film
-        self._film: Film = film(camera.film)
+        self._film: Film = film(camera.film, camera.payload_bytes)
         self._begin_us = 0  # of this film, on the connection's timeline
         self._number = camera.connections
         self._sending: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        camera = self._camera
-        camera.open.add(self)
-        try:
-            with suppress(OSError, asyncio.IncompleteReadError):
-                await self._listen()
-        finally:
-            camera.open.discard(self)
-            if self._sending is not None:
-                self._sending.cancel()
-            for lane in self.lanes.values():
-                for one in lane.sockets:
-                    one.close()
-            self.writer.close()
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await self._listen()
+
+    def end(self) -> None:
+        self._camera.open.discard(self)
+        if self._sending is not None:
+            self._sending.cancel()
+        for lane in self.lanes.values():
+            for one in lane.sockets:
+                one.close()
+        self.writer.close()
 
     def reset(self) -> None:
-        self.writer.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE
-        )
+        with suppress(OSError):  # closed already
+            self.writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE
+            )
         self.writer.transport.abort()
 
     # -- requests ----------------------------------------------------------------------------------
@@ -326,6 +332,8 @@ class Visit:
             return self._reply(asked, "404 Not Found")
         lane, words = self._lane(kind, wish, index)
         self.lanes[index] = lane
+        if camera.weather is not None:
+            lane.wind = camera.weather(index)
         self._name(index)
         return self._reply(asked, "200 OK", self._session, f"Transport: {words}")
 
@@ -400,7 +408,7 @@ class Visit:
             is_over = True
             for take in self._film.run(camera.rounds):
                 if take.key and take.track == 0 and camera.film != self._filmed:
-                    self._filmed, self._film = camera.film, film(camera.film)
+                    self._filmed, self._film = camera.film, film(camera.film, camera.payload_bytes)
                     self._begin_us += take.at_us
                     is_over = False
                     break
@@ -413,8 +421,8 @@ class Visit:
         stamp = self._film.stamp(take, self._begin_us + camera.shift_us)
         packets = lane.sender.datagrams(take.payloads, stamp)
         self._report(lane, stamp)
-        if camera.weather is not None:
-            packets = camera.weather(packets)
+        if lane.wind is not None:
+            packets = lane.wind(packets)
         camera.sent["units"] += 1
         camera.sent[lane.delivery] += len(packets)
         if lane.delivery == "TCP":

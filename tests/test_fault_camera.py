@@ -66,15 +66,15 @@ def test_login_takes_sha_256_and_says_when_a_nonce_is_used_up() -> None:
 
 def test_weather_loses_doubles_and_delays_what_it_is_told_to() -> None:
     packets = [bytes((number,)) for number in range(200)]
-    assert weather(1)(packets) == packets
-    assert 150 < len(weather(1, loss=0.1)(packets)) < 195
-    doubled = weather(1, duplicate=0.5)(packets)
+    assert weather(1)(0)(packets) == packets
+    assert 150 < len(weather(1, loss=0.1)(0)(packets)) < 195
+    doubled = weather(1, duplicate=0.5)(0)(packets)
     assert sorted(set(doubled)) == packets
     assert len(doubled) > 250
-    late = weather(1, late=0.1)(packets)
+    late = weather(1, late=0.1)(0)(packets)
     assert late != packets
     assert sorted(late)[:150] == packets[:150]
-    blow = burst(10, 20)
+    blow = burst(10, 20)(0)
     assert [*blow(packets[:15]), *blow(packets[15:])] == packets[:10] + packets[30:]
 
 
