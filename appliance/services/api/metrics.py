@@ -62,6 +62,7 @@ def render_metrics(context: Context, system: System, identity: Identity) -> str:
     _streams(page, context, audience)
     _cameras(page, context)
     _forwards(page, context)
+    _transcodes(page, context)
     _sessions(page, context)
     _counters(page, context)
     _process(page, system)
@@ -159,6 +160,12 @@ FORWARD_FIGURES: tuple[tuple[str, str, str, Callable[[dict[str, Any]], float]], 
     ("counter", "attempts_total", "Connections tried", lambda row: row["attempts"]),
 )  # fmt: skip
 
+TRANSCODE_FIGURES = (
+    ("gauge", "listeners", "Renditions and feeds with this form of the sound that are in use"),
+    ("gauge", "missing", "Whether they go without it, because it cannot be made"),
+    ("counter", "workers_total", "Workers begun"),
+)
+
 MAX_FIGURE = 1e15  # beyond all of these; against a worker that writes numbers too large for a float
 
 
@@ -187,6 +194,14 @@ def _forwards(page: Page, context: Context) -> None:
         family = page.family(kind, f"porthole_forward_{name}", about)
         for row in rows:
             family.add(figure(row), stream=row["stream"], destination=row["name"])
+
+
+def _transcodes(page: Page, context: Context) -> None:
+    rows = context.reports["transcode"]() if "transcode" in context.reports else []
+    for kind, name, about in TRANSCODE_FIGURES:
+        family = page.family(kind, f"porthole_transcode_{name}", about)
+        for row in rows:
+            family.add(int(row[name.removesuffix("_total")]), stream=row["stream"], to=row["to"])
 
 
 def _seconds(value_us: int | None) -> float | None:

@@ -61,3 +61,17 @@ async def test_metrics_name_the_destinations_of_each_stream(tmp_path: Path) -> N
     ):
         assert line in text.split("\n")
     assert "rtmp://" not in text
+
+
+async def test_metrics_tell_of_sound_that_is_encoded_anew(tmp_path: Path) -> None:
+    made = {"stream": "live/a", "to": "aac", "listeners": 2, "missing": True, "workers": 3}
+    async with api_rig(tmp_path) as rig:
+        rig.context.reports["transcode"] = lambda: [made]
+        text = (await rig.ask("/metrics", "", near=True)).text
+        assert (await rig.ask("/api/v1/transcodes/")).json["transcodes"] == [made]
+    for line in (
+        'porthole_transcode_listeners{stream="live/a",to="aac"} 2',
+        'porthole_transcode_missing{stream="live/a",to="aac"} 1',
+        'porthole_transcode_workers_total{stream="live/a",to="aac"} 3',
+    ):
+        assert line in text.split("\n")

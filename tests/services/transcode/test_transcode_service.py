@@ -102,7 +102,7 @@ async def test_listener_who_comes_later_has_sound_from_the_first_picture_on(tmp_
 async def test_worker_that_is_harmed_is_replaced_without_a_hole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: signal.Signals
 ) -> None:
-    monkeypatch.setattr(feed, "STALL_S", 0.5)
+    monkeypatch.setattr(feed, "STALL_S", 1.0)
     async with transcode_site(tmp_path) as site:
         stream, show = site.publish()
         others = children()
@@ -155,15 +155,30 @@ async def test_workers_are_no_more_than_settings_allow(tmp_path: Path) -> None:
         (first, one), (second, two) = site.publish("live/a"), site.publish("live/b")
         one.write(25)
         two.write(25)
-        rendition = open_fmp4(first)
-        with open_fmp4(second).demand.viewer():
-            with rendition.demand.viewer():
+        others = children()
+        earlier = open_fmp4(first)
+        with earlier.demand.viewer():
+            await site.heard(first, one)
+            with open_fmp4(second).demand.viewer():
                 await until(lambda: "busy" in site.faults())
-                assert site.service.working == 1
-            heard = {feed.stream.name for feed in site.feeds if feed.is_working}
-            show, stream = (two, second) if "live/a" in heard else (one, first)
-            if stream is second:
+                assert len(children() - others) == 1
+                earlier.demand.leave()
                 await site.heard(second, two)
+                earlier.demand.join()
+
+
+async def test_report_tells_who_listens_to_what(tmp_path: Path) -> None:
+    async with transcode_site(tmp_path) as site:
+        stream, show = site.publish()
+        show.write(25)
+        with open_fmp4(stream).demand.viewer():
+            await site.heard(stream, show)
+            (row,) = site.context.reports["transcode"]()
+            made = row.pop("units")
+            assert made > 25 and row == {
+                "stream": "live/a", "from": "l16", "to": "aac", "listeners": 1, "working": True,
+                "missing": False, "workers": 1,
+            }  # fmt: skip
 
 
 def test_offers_are_what_most_can_play_first() -> None:
