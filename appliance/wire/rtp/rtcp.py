@@ -244,9 +244,9 @@ def _read_descriptions(reader: Reader, count: int) -> list[RtcpPacket]:
             text = bytes(reader.take(reader.u8()))
             if kind == _CNAME:
                 found.append(SourceDescription(ssrc, text.decode(errors="replace")))
+            if len(found) > MAX_PACKETS:
+                raise PeerError("more CNAMEs than sources")
         reader.skip(min(reader.remaining, (start - reader.position) % 4))
-        if len(found) > MAX_PACKETS:
-            raise PeerError("more CNAMEs than sources")
     return found
 
 

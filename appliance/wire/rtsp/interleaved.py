@@ -23,6 +23,7 @@ from appliance.wire.rtsp.message import (
 DOLLAR = 0x24
 FRAME_HEAD_BYTES = 4
 MAX_GARBAGE_BYTES = 64 << 10  # against a camera that sends anything but RTSP
+MAX_MESSAGES = 64  # of one read; against a peer whose questions alone keep us busy
 
 _pack_head = struct.Struct(">BBH").pack
 _EMPTY_LINES = re.compile(rb"[\r\n]+")
@@ -67,6 +68,7 @@ class InterleavedReader:
         self._held = bytearray()
         self._needed = 1  # bytes held before looking again
         self._open: Request | Response | None = None  # waits for its body
+        self._messages = 0
         self._skipped = 0  # garbage that nothing understood has made up for
 
     @property
@@ -84,7 +86,10 @@ class InterleavedReader:
             data = bytes(self._held)
             self._held.clear()
         position, end = 0, len(data)
+        messages_before = self._messages
         while position < end:
+            if self._messages - messages_before > MAX_MESSAGES:
+                raise PeerError(f"more than {MAX_MESSAGES} messages at once")
             if self._open is not None:
                 after = self._take_body(data, position, items)
             elif data[position] == DOLLAR:
@@ -157,9 +162,11 @@ class InterleavedReader:
             message = parse_head(head, is_tolerant=self._is_tolerant)
         except PeerError:
             if self._is_tolerant:  # such as the end of a request that we do not know
+                self._skipped += len(head)  # looked at, and will be again from a little later on
                 return self._skip(data, position)
             raise
         length = read_content_length(message.headers)
+        self._messages += 1
         self._skipped = 0
         if length:
             self._open, self._needed = message, length

@@ -56,6 +56,7 @@ SESSION_S = 60  # told to peers; without a sign of life for longer it is over
 SESSION_BYTES = 16
 MAX_TRACKS = 16  # against SETUP a thousand times
 MAX_WAITING = 16  # requests behind one that is not answered yet; against a peer that only asks
+MAX_WAITING_BYTES = 64 << 10  # of their bodies; against memory for who has shown nothing yet
 MAX_RANGE_CHARS = 256
 METHODS = (
     "OPTIONS, DESCRIBE, ANNOUNCE, SETUP, PLAY, PAUSE, RECORD, GET_PARAMETER, SET_PARAMETER,"
@@ -144,6 +145,8 @@ class RtspServer:
                     events += self.proceed()
             if len(self._waiting) > MAX_WAITING:
                 raise PeerError(f"more than {MAX_WAITING} requests at once")
+            if sum(len(request.body) for request in self._waiting) > MAX_WAITING_BYTES:
+                raise PeerError(f"more than {MAX_WAITING_BYTES} bytes behind a question")
         except PeerError:
             self._send(400, None)
             raise

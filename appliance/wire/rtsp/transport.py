@@ -105,9 +105,10 @@ def usable_transports(
 
 
 def free_channels(asked: Pair | None, tracks: Iterable[Transport]) -> Pair:
-    """Those asked for, unless one of `tracks` has one of them; at most 127 tracks."""
+    """Those asked for if they lie beside each other, as everybody's do, and none of `tracks` has
+    one of them; at most 127 tracks."""
     taken = {channel for track in tracks for channel in track.channels or ()}
-    if asked is not None and taken.isdisjoint(asked):
+    if asked is not None and asked[1] == asked[0] + 1 and taken.isdisjoint(asked):
         return asked
     return next((n, n + 1) for n in range(0, 256, 2) if taken.isdisjoint((n, n + 1)))
 

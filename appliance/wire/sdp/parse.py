@@ -7,14 +7,15 @@ from appliance.media.unit import Buffer
 from appliance.wire.sdp.session import Attribute, Connection, Media, Session, number
 
 MAX_BYTES = 65_536
+MAX_ATTRIBUTES = 2048  # of all sections; browsers write some hundred, each is looked at often
 MAX_MEDIA = 16  # a camera has three or four; against a thousand, each of which wants a SETUP
 
 
 def parse(text: str | Buffer) -> Session:
     """Lines may end in CRLF, LF or CR; lines that say nothing to us or cannot be read are left out.
 
-    Raises: PeerError if it is too long, no description at all, has too many media sections or one
-    whose m= line is damaged.
+    Raises: PeerError if it is too long, no description at all, has too many media sections or
+    attributes, or a section whose m= line is damaged.
     """
     if len(text) > MAX_BYTES:
         raise PeerError(f"a session description of {len(text)} bytes")
@@ -22,10 +23,14 @@ def parse(text: str | Buffer) -> Session:
         text = bytes(text).decode("utf-8", "replace")
     session = Session()
     found = False
+    attributes = 0
     for line in text.replace("\r", "\n").split("\n"):
         letter, equals, value = line.strip(" \t\0").partition("=")
         if equals and len(letter) == 1:
             found = True
+            attributes += letter == "a"
+            if attributes > MAX_ATTRIBUTES:
+                raise PeerError(f"more than {MAX_ATTRIBUTES} attributes")
             _take(session, letter, value.strip())
     if not found:
         raise PeerError("not a session description")

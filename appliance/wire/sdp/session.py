@@ -123,7 +123,8 @@ class Media(_Section):
     def rtpmap(self, payload_type: int) -> RtpMap | None:
         """The first that can be read, or what RFC 3551 §6 says of a static payload type."""
         for value in self.values("rtpmap"):
-            if (found := _parse_rtpmap(value)) and found.payload_type == payload_type:
+            head = value.strip().partition(" ")[0]
+            if number(head, 127) == payload_type and (found := _parse_rtpmap(value)):
                 return found
         return STATIC.get(payload_type)
 

@@ -116,6 +116,14 @@ def test_nack_storm_is_capped() -> None:
     assert len(nack.sequences) == 512
 
 
+def test_crowd_of_names_is_refused_before_it_is_read() -> None:
+    crowd = (
+        bytes((0x81, 202)) + (16_000).to_bytes(2, "big") + bytes(4) + b"\1\0" * 31_997 + b"\1\xff"
+    )
+    with pytest.raises(PeerError, match="CNAMEs"):
+        rtcp.parse(crowd)
+
+
 def test_feedback_of_other_kinds_passes_unread() -> None:
     remb = bytes.fromhex("8fce0005 00000001 00000000 52454d42 01ffffff 00000002")
     assert rtcp.parse(remb) == [Unknown(206, 15, remb[4:])]

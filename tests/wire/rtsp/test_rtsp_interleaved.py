@@ -7,6 +7,7 @@ import pytest
 from appliance.errors import MisuseError, PeerError
 from appliance.wire.rtsp.interleaved import (
     MAX_GARBAGE_BYTES,
+    MAX_MESSAGES,
     Frames,
     InterleavedReader,
     Item,
@@ -163,6 +164,24 @@ def test_empty_frames_excuse_no_garbage() -> None:
     reader = InterleavedReader(is_tolerant=True)
     for _ in range(MAX_GARBAGE_BYTES // 1000 + 1):
         reader.receive((format_frame(0, b"media") + b"junk") * 250)
+
+
+def test_heads_that_are_none_are_not_looked_at_without_end() -> None:
+    """Each byte of such a head may begin another one, as long as the first."""
+    reader = InterleavedReader(is_tolerant=True)
+    heads = (b"RTSP/1." * 1000 + b"\r\n\r\n") * 2
+    with pytest.raises(PeerError):
+        reader.receive(heads)
+    assert reader.garbage_bytes < 100
+
+
+@pytest.mark.parametrize("is_tolerant", [False, True])
+def test_messages_of_one_read_are_bounded(is_tolerant: bool) -> None:
+    reader = InterleavedReader(is_tolerant=is_tolerant)
+    assert len(reader.receive(ANSWER * MAX_MESSAGES)) == MAX_MESSAGES
+    assert len(reader.receive(ANSWER * MAX_MESSAGES)) == MAX_MESSAGES
+    with pytest.raises(PeerError):
+        reader.receive(ANSWER * (MAX_MESSAGES + 2))
 
 
 def test_short_body_can_be_taken_as_it_is() -> None:

@@ -10,7 +10,14 @@ from appliance.wire.rtsp import events as e
 from appliance.wire.rtsp.interleaved import Frames, InterleavedReader, format_frame
 from appliance.wire.rtsp.message import Response, format_request
 from appliance.wire.rtsp.rtp_info import RtpInfo
-from appliance.wire.rtsp.server import MAX_TRACKS, MAX_WAITING, SESSION_S, RtspServer, State
+from appliance.wire.rtsp.server import (
+    MAX_TRACKS,
+    MAX_WAITING,
+    MAX_WAITING_BYTES,
+    SESSION_S,
+    RtspServer,
+    State,
+)
 from appliance.wire.rtsp.target import Target
 from appliance.wire.rtsp.transport import Delivery
 
@@ -380,6 +387,14 @@ def test_requests_behind_a_question_are_bounded() -> None:
         assert viewer.put(viewer.write("OPTIONS")) == []
     with pytest.raises(PeerError):
         viewer.put(viewer.write("OPTIONS"))
+
+
+def test_bodies_behind_a_question_are_bounded() -> None:
+    viewer = Viewer()
+    viewer.put(viewer.write("DESCRIBE"))
+    viewer.put(viewer.write("ANNOUNCE", SDP_TYPE, body=bytes(MAX_WAITING_BYTES)))
+    with pytest.raises(PeerError):
+        viewer.put(viewer.write("ANNOUNCE", SDP_TYPE, body=b"x"))
 
 
 def test_question_can_be_refused_challenged_and_redirected() -> None:

@@ -10,6 +10,7 @@ from appliance.wire.rtsp.transport import (
     Delivery,
     Mode,
     Transport,
+    free_channels,
     parse_answer,
     parse_transports,
 )
@@ -130,3 +131,9 @@ def test_answer_of_a_group_names_it() -> None:
     value = "RTP/AVP;multicast;destination=239.1.2.3;port=6000-6001;ttl=5"
     answer = parse_answer(value, Transport(MULTICAST))
     assert (answer.destination, answer.ports, answer.ttl) == ("239.1.2.3", (6000, 6001), 5)
+
+
+@pytest.mark.parametrize("asked", [(255, 254), (254, 3), (5, 9)])
+def test_channels_that_lie_apart_are_replaced(asked: tuple[int, int]) -> None:
+    assert free_channels(asked, []) == (0, 1)
+    assert free_channels((254, 255), []) == (254, 255)

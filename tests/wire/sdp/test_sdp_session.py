@@ -4,7 +4,7 @@ import pytest
 
 from appliance.errors import PeerError
 from appliance.wire.sdp.control import aggregate_url, media_url
-from appliance.wire.sdp.parse import MAX_BYTES, MAX_MEDIA, parse
+from appliance.wire.sdp.parse import MAX_ATTRIBUTES, MAX_BYTES, MAX_MEDIA, parse
 from appliance.wire.sdp.session import Attribute, Connection, Direction, Media, RtpMap, Session
 
 TEXT = """v=0
@@ -95,6 +95,7 @@ def test_lines_that_cannot_be_read_are_left_out() -> None:
         "m=video 1/x RTP/AVP 96",
         "v=0\n" + "m=video 0 RTP/AVP 96\n" * (MAX_MEDIA + 1),
         "v=0\n" + "a=x\n" * (MAX_BYTES // 4),
+        "v=0\nm=video 0 RTP/AVP 96\n" + "a=x\n" * (MAX_ATTRIBUTES + 1),
     ],
 )
 def test_what_is_no_description_raises(text: str) -> None:
