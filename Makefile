@@ -4,8 +4,9 @@
 .PHONY: help setup run test check format lint types layers bench test-fresh arm arm-smoke clean
 
 # make run SOURCE=file:/clip.mp4 CONF=my.toml SET="hls.segment=1s log.level=debug"
+# make run RTSP=rtsp://user:password@camera/path
 # Handed over in the environment, so that the shell takes no character of theirs for its own.
-export SOURCE CONF SET ARGS PYTHON
+export SOURCE RTSP CONF SET ARGS PYTHON
 BIN := .venv/bin
 
 # All tests at once take turns: most of them wait for processes that run in real time. The tests of
@@ -18,8 +19,8 @@ help: ## This list
 setup: ## Install what running needs; leaves .venv/bin/porthole
 	@make/setup.sh run
 
-run: setup ## Serve the test pattern, or SOURCE=file:/clip.mp4; CONF=FILE and SET="key=value …" too
-	@set --; for pair in $$SET; do set -- "$$@" --set "$$pair"; done; \
+run: setup ## Serve the test pattern, SOURCE=file:/clip.mp4 or RTSP=rtsp://camera/x; CONF=FILE, SET="key=value …" too
+	@SOURCE="$${SOURCE:-$$RTSP}"; set --; for pair in $$SET; do set -- "$$@" --set "$$pair"; done; \
 	exec $(BIN)/porthole run $${CONF:+-c "$$CONF"} $${SOURCE:+--source "$$SOURCE"} "$$@"
 
 test: ## Install what the tests need and run them; ARGS="-k hls" picks some

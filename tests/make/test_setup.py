@@ -241,6 +241,12 @@ def test_run_hands_its_variables_over_unharmed(machine: Machine) -> None:
     ]
 
 
+def test_run_with_rtsp_shows_that_camera(machine: Machine) -> None:
+    machine.make("setup")
+    done = machine.make("run", "RTSP=rtsp://u:p$$(id)'@camera/x?a=1&b=2")
+    assert done.stdout == "<run>\n<--source>\n<rtsp://u:p$(id)'@camera/x?a=1&b=2>\n"
+
+
 def test_run_without_variables_takes_the_defaults(machine: Machine) -> None:
     machine.make("setup")
     assert machine.make("run").stdout == "<run>\n"
