@@ -24,14 +24,17 @@ class RtspTalk:
         self._cseq = 0
         self._got = b""
 
-    def write(self, method: str, *lines: str, url: str = "", body: bytes = b"") -> None:
+    def format(self, method: str, *lines: str, url: str = "", body: bytes = b"") -> bytes:
         self._cseq += 1
         head = [f"{method} {url or self.url} RTSP/1.0", f"CSeq: {self._cseq}"]
         if self.session:
             head.append(f"Session: {self.session}")
         if body:
             head.append(f"Content-Length: {len(body)}")
-        self.sock.sendall("\r\n".join((*head, *lines, "", "")).encode() + body)
+        return "\r\n".join((*head, *lines, "", "")).encode() + body
+
+    def write(self, method: str, *lines: str, url: str = "", body: bytes = b"") -> None:
+        self.sock.sendall(self.format(method, *lines, url=url, body=body))
 
     def ask(self, method: str, *lines: str, url: str = "", body: bytes = b"") -> tuple[int, str]:
         self.write(method, *lines, url=url, body=body)

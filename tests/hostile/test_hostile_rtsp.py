@@ -170,6 +170,29 @@ def test_tunnels_torn_and_twisted_are_closed(device: ApplianceProcess) -> None:
             assert poster.recv(4096) == b""
 
 
+def test_tunnel_whose_getter_has_gone_begins_nothing(device: ApplianceProcess) -> None:
+    """What its POST still asks for would be nobody's: the siege sees that no session stays."""
+    kind = "application/x-rtsp-tunnelled"
+    with rtsp_siege(device), dial(device.rtsp_port) as poster:
+        with RtspTalk(device.rtsp_port) as talk:
+            talk.sock.sendall(
+                f"GET / HTTP/1.0\r\nx-sessioncookie: g\r\nAccept: {kind}\r\n\r\n".encode()
+            )
+            assert b"200" in talk.sock.recv(4096)
+            line = f"POST / HTTP/1.0\r\nx-sessioncookie: g\r\nContent-Type: {kind}\r\n\r\n"
+            poster.sendall(line.encode())
+            poster.sendall(base64.b64encode(talk.format("DESCRIBE")))
+            assert talk.read()[0] == 200
+            url = f"{talk.url}/trackID=1"
+            poster.sendall(base64.b64encode(talk.format("SETUP", TCP, url=url)))
+            assert talk.read()[0] == 200
+        second = "Transport: RTP/AVP/TCP;unicast;interleaved=2-3"
+        asked = talk.format("DESCRIBE") + talk.format("SETUP", second, url=f"{talk.url}/trackID=2")
+        with contextlib.suppress(ConnectionError):
+            poster.sendall(base64.b64encode(asked + talk.format("PLAY")))
+            assert poster.recv(4096) == b""
+
+
 def test_publishers_who_bring_nothing_are_ended(device: ApplianceProcess) -> None:
     with rtsp_siege(device):
         with RtspTalk(device.rtsp_port, "live/silent") as talk:

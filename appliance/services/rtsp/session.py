@@ -50,6 +50,7 @@ from appliance.wire.rtsp.events import (
     TornDown,
 )
 from appliance.wire.rtsp.interleaved import Frames
+from appliance.wire.rtsp.server import State
 from appliance.wire.rtsp.tunnel import GetOpened, PostOpened, Tunnels
 
 REPORT_US = 5_000_000  # RFC 3550 §6.2
@@ -75,7 +76,7 @@ class RtspSession:
 
     __slots__ = (
         *("_admission", "_admitted", "_agent", "_announced", "_connection", "_context", "_cookie"),
-        *("_core", "_getter", "_heard_bytes", "_name", "_outlets", "_playing", "_publishing"),
+        *("_core", "_getter", "_heard_bytes", "_is_over", "_name", "_outlets", "_playing", "_publishing"),
         *("_received_bytes", "_reported_us", "_server", "_session", "_task", "_tunnels"),
         *("_viewing", "_why", "settings"),
     )
@@ -109,6 +110,7 @@ class RtspSession:
         self._publishing: Publishing | None = None
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None  # that answers, begins or ends something
+        self._is_over = False
         self._why = "the connection ended"
         self._heard_bytes = 0  # by the POST of our tunnel
         self._received_bytes = 0  # as of the last tick
@@ -127,6 +129,7 @@ class RtspSession:
             await self._leave()
 
     async def _leave(self) -> None:
+        self._is_over = True
         if self._getter is not None:
             self._tunnels.leave(self._cookie)
         elif self._cookie:
@@ -171,6 +174,8 @@ class RtspSession:
 
     def hear(self, data: bytes) -> None:
         """What came by the POST of our tunnel. Raises: PeerError, and we are ended, too."""
+        if self._is_over:  # nobody would end what is begun now
+            raise PeerError("the tunnel's other half has gone")
         self._heard_bytes += len(data)
         try:
             for event in self._core.hear(data):
@@ -206,7 +211,8 @@ class RtspSession:
         self._flush()
         if isinstance(question, PlayAsked):
             await self._start()
-        self._task = None
+        if self._task is asyncio.current_task():  # another one may have come while PLAY waited
+            self._task = None
         for event in self._server.proceed():
             self._take(event)
         self._flush()
@@ -325,6 +331,8 @@ class RtspSession:
             return
         try:
             await self._connection.drain()
+            if self._playing is not playing or self._server.state is not State.PLAYING:
+                return  # a TEARDOWN or PAUSE, by the POST of a tunnel
             playing.start(self._on_play_end)
         except (ApplianceError, OSError) as error:
             self._count_fault("play failed", f"{self._name} {error}")
