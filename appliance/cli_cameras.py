@@ -29,7 +29,7 @@ no camera is found. What to check:
                   In a container or virtual machine the device must be passed through.
   camera module   is its cable seated, and python3-picamera2 installed? It should appear in
                   `rpicam-hello --list-cameras`; its source is picamera2:0
-  network camera  needs no driver: its source is "av:" and its address, av:rtsp://…
+  network camera  needs no driver: its source is its address, rtsp://…
   nothing yet     source = "pattern:" shows a test picture"""
 
 
