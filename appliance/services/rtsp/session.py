@@ -76,8 +76,16 @@ class RtspSession:
 
     __slots__ = (
         *("_admission", "_admitted", "_agent", "_announced", "_connection", "_context", "_cookie"),
-        *("_core", "_getter", "_heard_bytes", "_is_over", "_name", "_outlets", "_playing", "_publishing"),
-        *("_received_bytes", "_reported_us", "_server", "_session", "_task", "_tunnels"),
+        *("_core", "_getter", "_heard_bytes", "_is_over", "_name", "_outlets", "_playing"),
+        *(
+            "_publishing",
+            "_received_bytes",
+            "_reported_us",
+            "_server",
+            "_session",
+            "_task",
+            "_tunnels",
+        ),
         *("_viewing", "_why", "settings"),
     )
 
