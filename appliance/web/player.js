@@ -54,7 +54,7 @@ function onAnswer(answer) {
     else if (stream && stream.online && (isBack || !before || !before.online)) playback.retryNow();
     upright.show(stream ? stream.video : null);
     controls.setSound(Boolean(stream && stream.audio));
-    showAddresses(answer.address);
+    showAddresses(answer.address, answer.rtsp_port);
     panel.show(stream ? stream.camera : null);
   }
   showNote(answer);
@@ -101,7 +101,7 @@ function showNote(answer) {
 let shownFor = null;
 
 // lan: as in share.js; undefined until the device has answered.
-function showAddresses(lan) {
+function showAddresses(lan, rtspPort) {
   const base = origin(lan);
   const hasPicture = Boolean(stream && stream.camera && stream.camera.picture);
   const key = `${base} ${lan === ''} ${hasPicture}`;
@@ -112,6 +112,7 @@ function showAddresses(lan) {
     ['This page', `${base}/${name}`],
     ['Stream for players (HLS)', `${base}${hlsPath}`],
     ['FLV, sooner than HLS', `${base}${flvPath}`],
+    ...(rtspPort ? [['RTSP, for NVRs and players', `rtsp://${new URL(base).hostname}:${rtspPort}/${name}`]] : []),
     ...(hasPicture ? [['One picture (JPEG)', `${base}/${name}.jpg`]] : []),
   ].map(([label, url]) => el('li', {},
     el('small', {}, label), copyButton(url), address(url))));

@@ -139,6 +139,7 @@ def test_pages_of_a_camera_that_is_well_say_nothing(
     assert browser.run("return document.querySelector('#notice').hidden")
     addresses = browser.run("return document.querySelector('#addresses').innerText")
     assert f"{camera.url}live/camera.jpg" in addresses.replace("\n", "")
+    assert f"rtsp://127.0.0.1:{camera.rtsp_port}/live/camera" in addresses.replace("\n", "")
     asked = browser.requests()
     assert not [url for url in asked if "/api/" in url], "nobody opened the panel"
 

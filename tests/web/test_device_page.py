@@ -107,7 +107,7 @@ def test_player_page_copies_addresses_where_the_clipboard_api_is_missing(
     browser: Chromium, device: ApplianceProcess
 ) -> None:
     browser.open(f"{named(device)}live/camera")
-    browser.wait("document.querySelectorAll('.addresses button').length === 4")
+    browser.wait("document.querySelectorAll('.addresses button').length === 5")
     assert browser.run("return window.isSecureContext") is False
     browser.run(
         "document.addEventListener('copy', () => { window.copied = String(getSelection()) })"

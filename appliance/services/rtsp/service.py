@@ -64,9 +64,10 @@ class RtspService:
         except ConfigError as error:
             raise ConfigError(f"rtsp{'.tls' if tls else ''}.{error}") from error.__cause__
         self._servers.append(server)
-        self._context.listening["rtsp"] = self.addresses
+        scheme = "rtsps" if tls else "rtsp"
+        self._context.listening[scheme] = server.addresses
         for address in server.addresses:
-            for url in reachable_urls("rtsps" if tls else "rtsp", address):
+            for url in reachable_urls(scheme, address):
                 log.info("listening on %s", url)
 
     def _deliveries(self, *, is_tls: bool) -> set[Delivery]:

@@ -126,9 +126,15 @@ class WebService:
             "page": self._assets.version,
             "now_unix_ms": self._context.hub.clock.unix_us() // 1000,
             "address": None if port is None else await self._lan.find(port),
+            "rtsp_port": self._rtsp_port(),
             "streams": await self._with_destinations(rows, request),
         }
         return _json(document)
+
+    def _rtsp_port(self) -> int | None:
+        """For addresses that the page shows; None without RTSP."""
+        addresses = self._context.listening.get("rtsp", ())
+        return int(addresses[0].rpartition(":")[2]) if addresses else None
 
     async def _with_destinations(
         self, rows: list[dict[str, Any]], request: Request

@@ -452,6 +452,13 @@ async def test_web_lan_address_is_told_on_loopback_only_and_only_if_it_answers()
             assert named.json["address"] is None
 
 
+async def test_web_tells_the_port_of_rtsp_if_there_is_one() -> None:
+    async with device() as here:
+        assert (await here.get("/web/streams.json")).json["rtsp_port"] is None
+        here.context.listening["rtsp"] = ("[::]:8554", "127.0.0.1:9554")
+        assert (await here.get("/web/streams.json")).json["rtsp_port"] == 8554
+
+
 async def test_web_lan_address_of_a_server_on_all_interfaces_answers() -> None:
     async with device(listen=":0") as here:
         address = (await here.get("/web/streams.json")).json["address"]
