@@ -97,26 +97,33 @@ class Transcoder:
         self.voice.cut()
 
     def feed(self, unit: AccessUnit) -> list[AccessUnit]:
-        """What is complete now. Raises: av.FFmpegError if the encoder does not go on."""
+        """What is complete now. What libav cannot decode, or make this sound of, is left out."""
         if self._decoder is None:
             return []
         if unit.discontinuity:
             self.voice.cut()
+        units: list[AccessUnit] = []
+        try:
+            for frame in self._decode(unit):
+                units += self.voice.feed_frame(frame, _heard_us(frame, unit))
+        except (av.FFmpegError, ValueError) as error:
+            log.debug("a unit is left out: %s", error)
+            self.voice.cut()
+        return units
+
+    def _decode(self, unit: AccessUnit) -> list[av.AudioFrame]:
         packet = av.Packet(bytes(unit.parts[0]))
         packet.pts = packet.dts = unit.dts_us
         packet.time_base = MICROSECOND
-        try:
-            frames = self._decoder.decode(packet)
-        except av.FFmpegError as error:
-            log.debug("a unit is left out: %s", error)
-            return []
-        units = []
-        for frame in frames:
-            at_us = (
-                unit.dts_us if frame.pts is None else int(frame.pts * frame.time_base * 1_000_000)
-            )
-            units += self.voice.feed_frame(frame, at_us)
-        return units
+        frames: list[av.AudioFrame] = self._decoder.decode(packet)
+        return frames
+
+
+def _heard_us(frame: av.AudioFrame, unit: AccessUnit) -> int:
+    """When this frame begins, of those that the unit completed."""
+    if frame.pts is None or frame.time_base is None:
+        return unit.dts_us
+    return int(frame.pts * frame.time_base * 1_000_000)
 
 
 def open_decoder(config: CodecConfig) -> Any:
