@@ -19,7 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class Muxer(Protocol):
-    """Turns units into chunks of one container."""
+    """Turns units into chunks of one container.
+
+    One that may need sound in another form than it came in says so by `takes`
+    (hub/alternatives.py).
+    """
 
     def header(self, tracks: Sequence[Track]) -> bytes:
         """Describe the tracks of what follows; called first, and again whenever they change.
