@@ -14,7 +14,8 @@ from urllib.request import urlopen
 
 import pytest
 from appliance_process import SMALL_PATTERN, ApplianceProcess, appliance_process
-from rtsp_talk import TCP, RtspCanary, RtspTalk
+from rtsp_canary import RtspCanary
+from rtsp_talk import TCP, RtspTalk
 from siege import dial, eventually, send, siege
 from test_hostile_http import NAMES
 

@@ -21,7 +21,7 @@ from appliance.net.udp import UdpAddress
 from appliance.services.rtsp.core import CoreEvent, RtspCore
 from appliance.wire.rtp.clock import unix_us_to_ntp
 from appliance.wire.rtp.outgoing import DatagramBatch, FrameBatch, Identity, RtpChunk
-from appliance.wire.rtp.rtcp import Goodbye, SenderReport, SourceDescription
+from appliance.wire.rtp.rtcp import Goodbye, ReceiverReport, SenderReport, SourceDescription
 from appliance.wire.rtsp.rtp_info import RtpInfo
 from appliance.wire.sdp.rtp_muxer import Carried, RtpMuxer
 
@@ -233,7 +233,12 @@ class Playing:
 
     def say_goodbye(self) -> None:
         self._send_control(
-            [self._name_of(leg) + Goodbye((leg.identity.ssrc,)).pack() for leg in self._legs]
+            [
+                ReceiverReport(leg.identity.ssrc).pack()  # a compound begins with a report
+                + self._name_of(leg)
+                + Goodbye((leg.identity.ssrc,)).pack()
+                for leg in self._legs
+            ]
         )
 
     def _name_of(self, leg: Leg) -> bytes:

@@ -76,17 +76,9 @@ class RtspSession:
 
     __slots__ = (
         *("_admission", "_admitted", "_agent", "_announced", "_connection", "_context", "_cookie"),
-        *("_core", "_getter", "_heard_bytes", "_is_over", "_name", "_outlets", "_playing"),
-        *(
-            "_publishing",
-            "_received_bytes",
-            "_reported_us",
-            "_server",
-            "_session",
-            "_task",
-            "_tunnels",
-        ),
-        *("_viewing", "_why", "settings"),
+        *("_core", "_getter", "_has_played", "_heard_bytes", "_is_over", "_name", "_outlets"),
+        *("_playing", "_publishing", "_received_bytes", "_reported_us", "_server", "_session"),
+        *("_task", "_tunnels", "_viewing", "_why", "settings"),
     )
 
     def __init__(
@@ -118,6 +110,7 @@ class RtspSession:
         self._publishing: Publishing | None = None
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None  # that answers, begins or ends something
+        self._has_played = False
         self._is_over = False
         self._why = "the connection ended"
         self._heard_bytes = 0  # by the POST of our tunnel
@@ -132,7 +125,12 @@ class RtspSession:
             async for events in self._connection:
                 for event in events:
                     self._take(event)
+                    if isinstance(event, Frames):
+                        await asyncio.sleep(0)  # a read may hold thousands of them
                 self._flush()
+        except ConnectionError:
+            if not self._has_played:
+                raise  # a player closes with media unread, which is a reset, and no fault
         finally:
             await self._leave()
 
@@ -233,7 +231,8 @@ class RtspSession:
         self._agent = question.agent[:SHOWN_CHARS] or self._agent
         match question:
             case DescribeAsked():
-                viewing = await self._view(question)
+                viewing = self._viewing if self._server.tracks else None
+                viewing = viewing or await self._view(question)
                 self._server.answer_describe(viewing.describe(question.target.query))
             case AnnounceAsked():
                 await self._admit(Action.PUBLISH, question)
@@ -326,6 +325,7 @@ class RtspSession:
             )
             playing = viewing.play(latency)
             self._open_session("rtsp-play")
+            self._has_played = True
             self._playing = playing
         if playing.is_running:
             self._server.accept_play()

@@ -1,15 +1,9 @@
-"""RTSP by hand, one request at a time, and a player who must not notice anything."""
+"""RTSP by hand, one request at a time."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
-import threading
-from types import TracebackType
-
-from rtmp_canary import OwnTime
-from siege import dial
 
 TCP = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
 
@@ -18,7 +12,7 @@ class RtspTalk:
     """One connection. `ask` returns the status and the whole answer."""
 
     def __init__(self, port: int, name: str = "live/camera") -> None:
-        self.sock = dial(port)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=20)
         self.url = f"rtsp://127.0.0.1:{port}/{name}"
         self.session = ""
         self._cseq = 0
@@ -60,11 +54,20 @@ class RtspTalk:
 
     def skip_frame(self) -> int:
         """The size of the frame that lies at the front and is taken away; 0 if it is not whole."""
+        return len(self._take_frame())
+
+    def _take_frame(self) -> bytes:
         size = int.from_bytes(self._got[2:4], "big")
         if len(self._got) < 4 + size or self._got[:1] != b"$":
-            return 0
-        self._got = self._got[4 + size :]
-        return size
+            return b""
+        frame, self._got = self._got[: 4 + size], self._got[4 + size :]
+        return frame
+
+    def frame(self) -> tuple[int, bytes]:
+        """The next one, with its channel."""
+        while not (frame := self._take_frame()):
+            self.more()
+        return frame[1], frame[4:]
 
     def more(self) -> None:
         if not (got := self.sock.recv(65_536)):
@@ -94,52 +97,3 @@ class RtspTalk:
 
     def __exit__(self, *_: object) -> None:
         self.sock.close()
-
-
-class RtspCanary:
-    """Plays by TCP while the block runs. longest_gap_s: between packets, by `OwnTime`."""
-
-    def __init__(self, port: int) -> None:
-        self.longest_gap_s = 0.0
-        self.packets = 0
-        self._talk = RtspTalk(port)
-        self._clock = OwnTime()
-        self._is_over = False
-        self._error = ""
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> RtspCanary:
-        self._talk.play()
-        self._clock.start()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._is_over = True
-        with contextlib.suppress(OSError):
-            self._talk.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        self._clock.is_over = True
-        self._thread.join(20)
-        self._talk.sock.close()
-        if error is None:
-            assert not self._error, self._error
-            assert self.packets > 30
-
-    def _run(self) -> None:
-        heard_s = self._clock.now_s
-        try:
-            while not self._is_over:
-                self._talk.more()
-                while self._talk.skip_frame():
-                    self.packets += 1
-                now_s = self._clock.now_s
-                self.longest_gap_s = max(self.longest_gap_s, now_s - heard_s)
-                heard_s = now_s
-        except (OSError, EOFError) as error:
-            if not self._is_over:
-                self._error = repr(error)
