@@ -113,15 +113,14 @@ class RtspSession:
     async def _listen(self) -> RtspAddress | Unfit:
         async for events in self._wire.connection:
             now_us = SYSTEM_CLOCK.monotonic_us()
-            has_media = False
             for event in events:
                 if isinstance(event, Frames):
                     self._take_frames(event, now_us)
-                    has_media = True
+                    if self._publishing is not None:
+                        self._publishing.take(now_us)
+                    await asyncio.sleep(0)  # a read may hold thousands of them
                 elif outcome := self._react(event, now_us):
                     return outcome
-            if has_media and self._publishing is not None:
-                self._publishing.take(now_us)
             self._count()
             self._wire.flush()
         raise PullFault(ENDED, "the camera closed the connection")

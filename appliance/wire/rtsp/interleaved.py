@@ -23,6 +23,7 @@ from appliance.wire.rtsp.message import (
 DOLLAR = 0x24
 FRAME_HEAD_BYTES = 4
 MAX_GARBAGE_BYTES = 64 << 10  # against a camera that sends anything but RTSP
+MAX_FRAMES = 1024  # of one batch; of packets as small as can be, a read holds thousands
 MAX_MESSAGES = 64  # of one read; against a peer whose questions alone keep us busy
 
 _pack_head = struct.Struct(">BBH").pack
@@ -44,7 +45,8 @@ _STARTS = (
 
 @dataclass(slots=True)
 class Frames:
-    """Interleaved packets in the order of the wire, each with its channel."""
+    """Interleaved packets in the order of the wire, each with its channel; whoever takes them may
+    let others have their turn after each batch."""
 
     frames: list[tuple[int, bytes]] = field(repr=False)
 
@@ -131,7 +133,7 @@ class InterleavedReader:
         last = len(data) - FRAME_HEAD_BYTES
         start = position
         self._needed = FRAME_HEAD_BYTES
-        while position <= last and data[position] == DOLLAR:
+        while position <= last and data[position] == DOLLAR and len(frames) < MAX_FRAMES:
             stop = position + FRAME_HEAD_BYTES + (data[position + 2] << 8 | data[position + 3])
             if stop > last + FRAME_HEAD_BYTES:
                 self._needed = stop - position

@@ -6,6 +6,7 @@ import pytest
 
 from appliance.errors import MisuseError, PeerError
 from appliance.wire.rtsp.interleaved import (
+    MAX_FRAMES,
     MAX_GARBAGE_BYTES,
     MAX_MESSAGES,
     Frames,
@@ -182,6 +183,17 @@ def test_messages_of_one_read_are_bounded(is_tolerant: bool) -> None:
     assert len(reader.receive(ANSWER * MAX_MESSAGES)) == MAX_MESSAGES
     with pytest.raises(PeerError):
         reader.receive(ANSWER * (MAX_MESSAGES + 2))
+
+
+def test_many_frames_come_in_batches_of_bounded_size() -> None:
+    reader = InterleavedReader(is_tolerant=False)
+    items = reader.receive(b"$\0\0\0" * (2 * MAX_FRAMES + 1) + b"$\0\0\2a")
+    assert [len(item.frames) for item in items if isinstance(item, Frames)] == [
+        MAX_FRAMES,
+        MAX_FRAMES,
+        1,
+    ]
+    assert flatten(reader.receive(b"b")) == [(0, b"ab")]
 
 
 def test_short_body_can_be_taken_as_it_is() -> None:
