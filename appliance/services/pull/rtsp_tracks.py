@@ -147,8 +147,8 @@ class Publishing:
 
     def _wait_beginning(self, units: list[AccessUnit], now_us: int) -> list[AccessUnit]:
         """Of these units, those from the beginning on."""
-        assert self.begun_us is not None
-        waited_us = now_us - self.begun_us
+        # GStreamer's server sends the first packets before its answer to PLAY.
+        waited_us = 0 if self.begun_us is None else now_us - self.begun_us
         for track in self._tracks.values():
             is_due = not self._notes.is_forgiven(track.kind) and waited_us < UNKNOWN_US
             if track.incoming.track is None and is_due:

@@ -1,0 +1,46 @@
+"""Media of a camera on their way into the intake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from appliance.media.unit import AccessUnit
+from appliance.services.pull.rtsp_notes import Notes
+from appliance.services.pull.rtsp_tracks import Publishing, choose_tracks
+from appliance.wire.rtp.packet import header
+from appliance.wire.rtsp.client import Described
+
+SDP = b"v=0\r\nm=audio 0 RTP/AVP 8\r\na=control:sound\r\n"
+SILENCE_US = 5_000_000
+
+
+class Basket:
+    """Stands where the intake stands."""
+
+    def __init__(self) -> None:
+        self.units: list[AccessUnit] = []
+
+    def take(self, events: Iterable[Any]) -> None:
+        self.units += [event for event in events if isinstance(event, AccessUnit)]
+
+    def begin(self, tracks: list[Any]) -> None: ...
+
+    def count(self, received_bytes: int) -> None: ...
+
+    def postpone(self) -> None: ...
+
+    def tell_wall_offset(self, offset_us: int) -> None: ...
+
+
+def test_media_before_the_answer_to_play_are_published() -> None:
+    _, tracks = choose_tracks(Described(SDP, "rtsp://camera/"), patience_us=0)
+    basket = Basket()
+    publishing = Publishing(tracks, basket, Notes(), SILENCE_US)
+    for number in range(3):
+        packet = header(8, number, number * 160, 7, number == 0) + bytes(160)
+        tracks[0].incoming.receive(packet, now_us=number * 20_000)
+        publishing.take(now_us=number * 20_000)
+        if number == 1:
+            publishing.begin(now_us=30_000)
+    assert [unit.size_bytes for unit in basket.units] == [160] * 3
