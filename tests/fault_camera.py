@@ -461,7 +461,7 @@ class Visit:
             lane.sockets[1].sendto(data, (lane.to[0], lane.to[1] + 1))
 
     async def _write(self, data: bytes) -> None:
-        size = self._camera.dribble_bytes or len(data)
+        size = self._camera.dribble_bytes or len(data) or 1
         for begin in range(0, len(data), size):
             self.writer.write(data[begin : begin + size])
             if size < len(data):

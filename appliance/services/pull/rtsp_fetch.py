@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
+from appliance.errors import PeerError
 from appliance.hub.clock import SYSTEM_CLOCK
 from appliance.net.horizon import Horizon
 from appliance.net.tls import ClientTls
@@ -44,6 +46,7 @@ class RtspFetch:
         self._address = camera.address
         self._redirects = 0
         self._auth: ClientAuth | None = None
+        self._was_answered = True  # all that was asked on the last connection
 
     async def run(self) -> None:
         """Never returns. Raises: PullFault, PeerError, LimitExceeded, OSError, TimeoutError."""
@@ -76,7 +79,7 @@ class RtspFetch:
         except (OSError, PullFault):
             auth = client.auth
             is_challenged = bool(auth.header("OPTIONS", self._address.url))
-            if self._auth is not None or client.is_idle or not is_challenged:
+            if self._auth is not None or self._was_answered or not is_challenged:
                 raise
             self._auth = auth
         return await self._connect_and_play(self._make_client(), way, has_other=has_other)
@@ -107,10 +110,12 @@ class RtspFetch:
         try:
             return await session.run()
         finally:
+            self._was_answered = client.is_idle
             await _say_goodbye(client, wire)
 
 
 async def _say_goodbye(client: RtspClient, wire: Wire) -> None:
-    client.tick(SYSTEM_CLOCK.monotonic_us())
+    with suppress(PeerError):  # of a camera that answers nothing
+        client.tick(SYSTEM_CLOCK.monotonic_us())
     client.teardown()
     await wire.close()

@@ -14,7 +14,7 @@ from appliance.services.pull.faults import GARBAGE, SILENT, PullFault
 from appliance.services.pull.intake import Inlet
 from appliance.services.pull.rtsp_notes import Notes
 from appliance.wire.rtp.formats.contract import Depacketizer
-from appliance.wire.rtp.incoming import IncomingTrack
+from appliance.wire.rtp.incoming import MAX_KEY_WAIT_US, IncomingTrack
 from appliance.wire.rtp.session_clock import SessionClock
 from appliance.wire.rtsp.client import Described
 from appliance.wire.rtsp.target import resolve_control
@@ -28,7 +28,8 @@ NO_KEY_US = 10_000_000  # then pictures are published that cannot be shown alone
 
 @dataclass(slots=True)
 class CameraTrack:
-    """url: for its SETUP. heard_us: when its newest unit came, or it was asked to come."""
+    """url: for its SETUP. heard_us: when its newest unit came, or it was asked to come; arrived_us:
+    its newest packet, as it was seen by the clock, and packets how many there were then."""
 
     kind: Kind
     url: str = field(repr=False)
@@ -37,6 +38,8 @@ class CameraTrack:
     incoming: IncomingTrack
     is_set_up: bool = False
     heard_us: int = 0
+    packets: int = 0
+    arrived_us: int = 0
 
 
 def choose_tracks(described: Described, patience_us: int) -> tuple[str, list[CameraTrack]]:
@@ -97,7 +100,7 @@ class Publishing:
     def begin(self, now_us: int) -> None:
         self.begun_us = now_us
         for track in self._tracks.values():
-            track.heard_us = now_us
+            track.heard_us = track.arrived_us = now_us
 
     @property
     def packets(self) -> int:
@@ -168,7 +171,7 @@ class Publishing:
         silent = [
             track
             for track in self._tracks.values()
-            if now_us - track.heard_us > self._silence_us and not self._is_forgiven(track)
+            if self._is_silent(track, now_us) and not self._is_forgiven(track)
         ]
         seconds = self._silence_us / 1_000_000
         if len(silent) == len(self._tracks):
@@ -177,6 +180,16 @@ class Publishing:
             kind = silent[0].kind
             self._notes.faults[kind] += 1
             raise PullFault(SILENT, f"{kind.value} track silent for {seconds:g} s")
+        if self._is_open:
+            self._intake.postpone()
+
+    def _is_silent(self, track: CameraTrack, now_us: int) -> bool:
+        """No packets; or packets that make no unit for longer than a lost one is waited out."""
+        packets = track.incoming.reception.packets
+        if packets != track.packets:
+            track.packets, track.arrived_us = packets, now_us
+        patience_us = self._silence_us + MAX_KEY_WAIT_US
+        return now_us - track.arrived_us > self._silence_us or now_us - track.heard_us > patience_us
 
     def _is_forgiven(self, track: CameraTrack) -> bool:
         return len(self._tracks) > 1 and self._notes.is_forgiven(track.kind)
