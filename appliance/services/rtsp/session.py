@@ -56,6 +56,7 @@ from appliance.wire.rtsp.tunnel import GetOpened, PostOpened, Tunnels
 REPORT_US = 5_000_000  # RFC 3550 §6.2
 MAX_TALK_BYTES = 256 << 10  # of a player, between two ticks: it has next to nothing to say
 SHOWN_CHARS = 200
+TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
 _CODES: dict[type[ApplianceError], int] = {
     NameInvalid: 404,
     StreamNotFound: 404,
@@ -289,6 +290,7 @@ class RtspSession:
         playing, self._playing = self._playing, None
         if playing is not None:
             playing.stop()
+            self._tell_played(why)
         for one in (self._viewing, self._announced):
             if one is not None:
                 one.close()
@@ -313,6 +315,12 @@ class RtspSession:
 
     def _note_sign(self) -> None:
         self._server.heard(self._now_us())
+
+    def _tell_played(self, why: str) -> None:
+        session = self._session
+        if session is not None and self._now_us() - session.since_us >= TOLD_US:
+            total_bytes, lost_units = session.sent.total_bytes, session.lost_units
+            session.log.info("%s: %d bytes, %d units skipped", why, total_bytes, lost_units)
 
     def _play(self, question: PlayAsked) -> None:
         """Answers. Raises: PeerError, CodecUnsupported, LimitExceeded, StreamNotFound."""

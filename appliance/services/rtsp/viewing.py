@@ -22,6 +22,8 @@ from appliance.wire.rtsp.events import SetupAsked
 from appliance.wire.rtsp.transport import Delivery, Pair, Transport
 from appliance.wire.sdp.rtp_muxer import Carried, carry, live_session
 
+OFF = {"0", "false", "no", "off"}
+
 
 class NoTransport(PeerError):
     """None of those asked for is possible."""
@@ -179,6 +181,6 @@ async def find(hub: Hub, name: str, wait_us: int) -> Stream:
 def wanted_kinds(query: Mapping[str, str]) -> set[Kind]:
     """``?video`` or ``?audio`` means that alone, ``?audio=0`` all but it; as go2rtc's."""
     words = {kind: query[kind.value] for kind in Kind if kind.value in query}
-    refused = {kind for kind, word in words.items() if word in {"0", "no", "false", "none"}}
+    refused = {kind for kind, word in words.items() if word in OFF}
     named = set(words) - refused
     return (named or set(Kind)) - refused
