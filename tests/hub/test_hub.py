@@ -14,7 +14,7 @@ from appliance.errors import (
     StreamNotFound,
 )
 from appliance.hub.hub import Hub
-from appliance.hub.stream import Limits
+from appliance.hub.stream import Anchor, Limits, has_stepped
 from appliance.hub.subscription import Start
 from appliance.media.track import Track
 
@@ -231,6 +231,59 @@ def test_anchor_holds_while_the_clock_is_slewed_and_moves_when_it_is_set() -> No
     assert stream.anchor is not first
     assert stream.anchor is not None
     assert stream.anchor.unix_us_at(clock.now_us) == clock.wall_us
+
+
+NOW_UNIX_US = 1_800_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("told_us", "wall_us", "is_believed"),
+    [
+        (NOW_UNIX_US - 300_000, NOW_UNIX_US, True),  # the way of a picture to us
+        (NOW_UNIX_US + 59_000_000, NOW_UNIX_US, True),
+        (NOW_UNIX_US + 61_000_000, NOW_UNIX_US, False),
+        (NOW_UNIX_US - 3_600_000_000, NOW_UNIX_US, False),  # a camera that tells local time
+        (NOW_UNIX_US, 5_000_000, True),  # we are a board that was never set
+    ],
+)
+def test_anchor_is_the_senders_where_its_clock_is_near_to_ours(
+    told_us: int, wall_us: int, is_believed: bool
+) -> None:
+    clock = HeldClock(unix_us=wall_us)
+    publisher = hub_with(clock).publish("live/cam", "pull#1", stamped=True)
+    publisher.describe([VIDEO])
+    publisher.wall_offset_us = told_us - clock.now_us
+    publisher.write(unit(clock.now_us, key=True))
+    anchor = publisher.stream.anchor
+    assert anchor is not None
+    assert anchor.unix_us_at(clock.now_us) == (told_us if is_believed else wall_us)
+
+
+def test_anchor_of_a_sender_stays_when_the_next_connection_does_not_tell_yet() -> None:
+    clock = HeldClock(unix_us=NOW_UNIX_US)
+    hub = hub_with(clock)
+    publisher = hub.publish("live/cam", "pull#1", stamped=True)
+    publisher.describe([VIDEO])
+    publisher.wall_offset_us = NOW_UNIX_US - clock.now_us - 2_000_000
+    publisher.write(unit(clock.now_us, key=True))
+    first = publisher.stream.anchor
+    publisher.close()
+    clock.advance(3_000_000)
+    publisher = hub.publish("live/cam", "pull#2", stamped=True)
+    publisher.describe([VIDEO])
+    publisher.write(unit(clock.now_us, key=True))
+    assert publisher.stream.anchor is first
+    publisher.wall_offset_us = NOW_UNIX_US - clock.now_us
+    clock.advance(1_000_000)
+    publisher.write(unit(clock.now_us, key=True))
+    assert publisher.stream.anchor is not first
+
+
+def test_anchor_steps_only_where_dates_cannot_be_compared() -> None:
+    first = Anchor(1_000_000, 5_000_000)
+    assert not has_stepped(first, Anchor(2_000_000, 6_300_000, is_told=True))
+    assert has_stepped(first, Anchor(2_000_000, 6_600_000))
+    assert has_stepped(None, first)
 
 
 def test_keyframe_requests_are_passed_on_once_a_second() -> None:

@@ -173,13 +173,15 @@ class Publishing:
             for track in self._tracks.values()
             if self._is_silent(track, now_us) and not self._is_forgiven(track)
         ]
+        if not silent:
+            return
+        self._notes.good = None  # another way may be better
         seconds = self._silence_us / 1_000_000
         if len(silent) == len(self._tracks):
             raise PullFault(SILENT, f"no media for {seconds:g} s")
-        if silent:
-            kind = silent[0].kind
-            self._notes.faults[kind] += 1
-            raise PullFault(SILENT, f"{kind.value} track silent for {seconds:g} s")
+        kind = silent[0].kind
+        self._notes.faults[kind] += 1
+        raise PullFault(SILENT, f"{kind.value} track silent for {seconds:g} s")
         if self._is_open:
             self._intake.postpone()
 

@@ -24,6 +24,9 @@ SECRET = "s3cret-K3y"
         (f"rtmps://h/live/{SECRET}/x", "rtmps://h/live/***"),
         (f"http://u:{SECRET}@h:8080/live/cam.flv?key={SECRET}", "http://h:8080/live/cam.flv"),
         ("https://u@[::1]/cam.flv", "https://[::1]/cam.flv"),
+        (f"rtsp://u:{SECRET}@h:5540/s1?token={SECRET}", "rtsp://h:5540/s1"),
+        (f"rtsps://u:{SECRET}/x@h/a/b", "rtsps://h/a/b"),
+        (f"rtsp://h/user=admin_password={SECRET}_channel=1_stream=0.sdp", "rtsp://h/***"),
     ],
 )
 def test_remote_is_shown_without_its_secrets(url: str, seen: str) -> None:
@@ -91,3 +94,21 @@ def test_stream_on_an_origin_takes_the_prefix_and_the_key_along() -> None:
     assert (address.app, address.name) == ("site/live", f"cam?key={SECRET}")  # type: ignore[union-attr]
     with pytest.raises(ConfigError):
         on_origin("rtmp://h/", "cam")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"rtsp://u:{SECRET}@h/x",
+        f"rtsp://h/x?channel=1&pwd={SECRET}",
+        f"rtsp://h/user=admin_password={SECRET}_channel=1_stream=0.sdp",
+    ],
+)
+def test_what_a_camera_says_is_scrubbed_of_secrets_and_of_nothing_else(url: str) -> None:
+    text = scrub(parse_remote(url), f"DESCRIBE: 401 {SECRET} 1")
+    assert text == "DESCRIBE: 401 *** 1"
+
+
+def test_origin_of_an_edge_is_not_asked_by_rtsp() -> None:
+    with pytest.raises(ConfigError, match="RTMP or HTTP"):
+        on_origin("rtsp://origin/", "live/cam")
