@@ -9,6 +9,11 @@ HIDDEN = "***"
 
 # The password of user:password@ reaches to the last @ before the path, whatever is in it.
 _USERINFO = re.compile(r"(://[^\s/:@]*:)[^\s/]*@")
+# By RTSP it may have slashes, as its parser allows, unless what follows the colon is a port.
+# So many characters at most, for time that is linear in the text.
+_RTSP_USERINFO = re.compile(
+    r"(\brtsps?://[^\s/:@]*:)(?![0-9]{0,5}/)[^\s/@]{0,256}/[^\s\"']{0,256}@", re.IGNORECASE
+)
 _NAMES = (
     r"access_token|api_?key|auth|authorization|jwt|key|pass|passphrase|passwd|password|pwd|secret"
     r"|sig|sign|signature|streamkey|token"
@@ -25,6 +30,7 @@ def redact(text: str) -> str:
     if "=" in text:
         text = _FIELD.sub(rf"\1{HIDDEN}", text)
     if "://" in text:
+        text = _RTSP_USERINFO.sub(rf"\1{HIDDEN}@", text)
         text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
         text = _RTMP_NAME.sub(rf"\1{HIDDEN}", text)
     return _HEADER.sub(rf"\1 {HIDDEN}", text)
