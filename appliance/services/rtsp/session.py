@@ -362,13 +362,14 @@ class RtspSession:
             playing.stop()
             if end is End.STREAM:
                 playing.say_goodbye()
+        self._why = end.value
         if end is End.STREAM:
-            self._why = end.value
             self._connection.flush()
             if self._connection.transport is not None:
                 self._connection.transport.close()
             return
-        self._count_fault("play failed", f"{self._name} {end.value}")
+        if end is not End.GONE:
+            self._count_fault("play failed", f"{self._name} {end.value}")
         if self._connection.transport is not None:
             cut_off(self._connection.transport)
 

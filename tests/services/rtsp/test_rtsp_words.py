@@ -6,9 +6,11 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from urllib.request import urlopen
 
 import pytest
 from appliance_process import SMALL_PATTERN, ApplianceProcess, appliance_process
+from recording import wait_until
 from rtsp_talk import TCP, RtspTalk
 
 from appliance.wire.rtp import rtcp
@@ -124,3 +126,19 @@ def test_goodbye_is_said_by_udp_when_the_device_stops(
         other.stop()
         packets = rtcp.parse(receiver.recv(2048))
         assert [type(packet) for packet in packets][-1] is rtcp.Goodbye
+
+
+def playing(device: ApplianceProcess) -> bool:
+    with urlopen(device.url + "metrics") as reply:
+        return re.search(rb'porthole_sessions\{kind="rtsp-play"\} [1-9]', reply.read()) is not None
+
+
+def test_player_that_leaves_is_no_fault(device: ApplianceProcess) -> None:
+    told = len(device.lines)
+    for _ in range(3):
+        with RtspTalk(device.rtsp_port) as talk:
+            set_up(talk)
+            assert talk.ask("PLAY")[0] == 200
+            talk.frame()
+    wait_until(lambda: not playing(device), "all have left")
+    assert not [line for line in device.lines[told:] if "warning" in line]
