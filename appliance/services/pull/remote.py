@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
@@ -128,7 +129,8 @@ def _secrets(address: Address) -> set[str]:
             query, found = address.name.partition("?")[2], set[str]()
         case RtspAddress():  # in ``channel=1`` is no secret, and it would make nonsense of "401"
             values = set(re.findall(r"=([^_&/=]{4,})", address.resource))
-            return values | {address.password, quote(address.password)}
+            pair = f"{address.user}:{address.password}".encode("utf-8", "surrogatepass")
+            return values | {address.password, quote(address.password), b64encode(pair).decode()}
         case _:
             query, found = address.parts.query, {address.password, quote(address.password)}
     found |= {query} | {pair.partition("=")[2] for pair in query.split("&")}

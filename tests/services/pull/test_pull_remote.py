@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 
 from appliance.errors import ConfigError, PeerError
@@ -107,6 +109,12 @@ def test_stream_on_an_origin_takes_the_prefix_and_the_key_along() -> None:
 def test_what_a_camera_says_is_scrubbed_of_secrets_and_of_nothing_else(url: str) -> None:
     text = scrub(parse_remote(url), f"DESCRIBE: 401 {SECRET} 1")
     assert text == "DESCRIBE: 401 *** 1"
+
+
+def test_what_basic_makes_of_a_password_is_a_secret_too() -> None:
+    address = parse_remote(f"rtsp://ann:{SECRET}@h/main")
+    text = b64encode(f"ann:{SECRET}".encode()).decode()
+    assert scrub(address, f"DESCRIBE: 403 not by {text}") == "DESCRIBE: 403 not by ***"
 
 
 def test_origin_of_an_edge_is_not_asked_by_rtsp() -> None:
