@@ -72,8 +72,8 @@ async def test_worker_comes_with_the_first_listener_and_goes_after_the_last(tmp_
             alternative = await site.heard(stream, show)
             assert len(children() - others) == 1
             assert alternative.track.config == AacConfig.lc(48_000, 1)
-        await until(lambda: children() == others)
-        assert site.service.working == 0 and not site.faults()
+        await until(lambda: children() == others and not site.service.working)
+        assert not site.faults()
         units = list(alternative.units.items)
         assert abs(units[0].dts_us - show.start_us) < 25_000  # the ring's past is heard, too
         assert holes_us(units) < 22_000
