@@ -118,7 +118,8 @@ class RtspSession:
                     self._take_frames(event, now_us)
                     if self._publishing is not None:
                         self._publishing.take(now_us)
-                    await asyncio.sleep(0)  # a read may hold thousands of them
+                    if event is not events[-1]:
+                        await asyncio.sleep(0)  # a read may hold thousands of them
                 elif outcome := self._react(event, now_us):
                     return outcome
             self._count()
@@ -215,11 +216,14 @@ class RtspSession:
     def _take_units(self, units: list[AccessUnit]) -> None:
         """Called from the sockets of datagrams: nobody catches what is raised there."""
         publishing = self._publishing
-        if publishing is None or publishing.begun_us is None or self._failed.done():
+        if publishing is None or self._failed.done():
             return
         try:
             if units:
-                publishing.publish(units, SYSTEM_CLOCK.monotonic_us())
+                now_us = SYSTEM_CLOCK.monotonic_us()
+                if publishing.begun_us is None:  # they have overtaken the answer to PLAY
+                    publishing.begin(now_us)
+                publishing.publish(units, now_us)
             else:
                 self._tell_wall_clock()
         except ApplianceError as error:
