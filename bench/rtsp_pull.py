@@ -48,8 +48,9 @@ def make_clip(path: Path) -> None:
 
 @contextlib.contextmanager
 def cameras(clip: Path) -> Iterator[int]:
-    words = (sys.executable, str(ROOT / "bench" / "rtsp_replay.py"), str(clip), str(FPS))
-    with process(*words, core=LOAD_CORE, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+    words = (sys.executable, "-c", f"import rtsp_replay; rtsp_replay.run({str(clip)!r}, {FPS})")
+    place = ROOT / "bench"
+    with process(*words, core=LOAD_CORE, cwd=place, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         yield int(child.stdout.readline())
 

@@ -95,14 +95,15 @@ async def play(clip: Clip, fps: int, writer: asyncio.StreamWriter) -> None:
         number += 1
 
 
-async def main(clip: Clip) -> None:
+def run(path: str, fps: int) -> None:
+    """Says its port, then serves any path over TCP until it is ended."""
+    asyncio.run(_run(Clip(Path(path).read_bytes()), fps))
+
+
+async def _run(clip: Clip, fps: int) -> None:
     server = await asyncio.start_server(
-        lambda reader, writer: serve(clip, int(sys.argv[2]), reader, writer), "127.0.0.1", 0
+        lambda reader, writer: serve(clip, fps, reader, writer), "127.0.0.1", 0
     )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
-
-
-if __name__ == "__main__":
-    asyncio.run(main(Clip(Path(sys.argv[1]).read_bytes())))
