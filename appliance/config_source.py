@@ -93,7 +93,9 @@ def _split(source: str) -> tuple[str, str]:
     if match is None:
         if _CAMERA_PATH.match(source):
             raise ConfigError(f'write "v4l2:{source}"')
-        raise ConfigError('a source is a URL, like "pattern:", "file:/clip.mp4" or "av:rtsp://…"')
+        raise ConfigError(
+            'a source is a URL, like "pattern:", "file:/clip.mp4" or "rtsp://camera/x"'
+        )
     return match.group(1).lower(), source[match.end() :]
 
 

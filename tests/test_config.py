@@ -198,6 +198,7 @@ fps = 0
     ("text", "fault"),
     [
         ("http = 1", "1: http is a table, not 1"),
+        ('[[stream]]\nname = "live/a"\nsource = "cam"', 'or "rtsp://camera/x"'),
         ("[http]\ntls = []", "2: http.tls is a table, not an array"),
         ("stream = 1", "1: stream is an array of tables; write [[stream]]"),
         ('[stream]\nname = "a"', "1: stream is an array of tables; write [[stream]]"),
