@@ -29,6 +29,7 @@ from appliance.wire.rtp.sender import RtpSender
 
 PATH = "/live/main"
 NO_END = 1 << 30
+EARLY_S = 0.1
 METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN"
 AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
 
@@ -80,6 +81,7 @@ class FaultCamera:
         32-bit stamps wrap. payload_types: instead of the announced ones, by index.
     weather: what becomes of packets. shift_us: of the stamps, from now on.
     between: raw bytes sent behind each unit by TCP. dribble_bytes: TCP in pieces so small.
+    is_early: media come before the answer to PLAY.
     needs_punch: by UDP it sends to where packets come from, and nothing before.
     reports_s: pause between sender reports. ntp_of: what they say it is, of our Unix time in µs.
     """
@@ -109,6 +111,7 @@ class FaultCamera:
     reports_s: float = 1.0
     ntp_of: Callable[[int], int] = unix_us_to_ntp
     needs_punch: bool = False
+    is_early: bool = False
     tls: SSLContext | None = None
     host: str = "127.0.0.1"
     bind_udp: Callable[[str], socket.socket] = bind_udp
@@ -271,9 +274,12 @@ class Visit:
             if not self._camera.greets:
                 continue
             answer = self._answer(asked)
-            if answer:
-                await self._write(answer)
-            if method == "PLAY" and b" 200 " in answer[:16]:
+            is_played = method == "PLAY" and b" 200 " in answer[:16]
+            if is_played and self._camera.is_early:
+                self._play()
+                await asyncio.sleep(EARLY_S)
+            await self._write(answer)
+            if is_played and not self._camera.is_early:
                 self._play()
             if method == "TEARDOWN":
                 return

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from camera_film import Weather, burst, film, weather
 from camera_login import Login
 from fault_camera import FaultCamera, fault_camera
 from framehash import assert_same_times, clip_units, unit_times
-from relay_site import Place, Watcher, place, until, watching
+from relay_site import CAM, Place, Watcher, place, until, watching
 from rtsp_source import from_camera, last_error
 
 from appliance.media.unit import AccessUnit
@@ -45,6 +46,35 @@ async def test_pull_from_a_camera_brings_the_very_units(transport: str, kind: st
         got, gave = kind_units(units, word), kind_units(sent, word)
         assert [one.parts for one in got] == [one.parts for one in gave]
         assert_same_times(unit_times(gave), unit_times(got), resolution_us=100)
+
+
+async def test_first_picture_is_kept_that_overtakes_the_answer_to_play() -> None:
+    """By UDP it may; the next keyframe is seconds away."""
+    first = next(unit for unit in clip_units(SMALL)[1] if unit.track.id == 1)
+    async with (
+        fault_camera(is_early=True) as camera,
+        place(from_camera(camera, "udp"), serves=False) as edge,
+    ):
+        await until(lambda: CAM in edge.hub.streams and len(edge.stream.units.items) > 20)
+        assert edge.stream.units.items[0].parts == first.parts
+
+
+@pytest.mark.parametrize(
+    "switches", [{"refuses": {"TCP": "461 Unsupported Transport"}}, {"swallows": {"TCP"}}]
+)
+async def test_way_of_media_is_found_and_remembered(switches: dict[str, Any]) -> None:
+    """By UDP what TCP does not bring; the next time at once."""
+    async with (
+        fault_camera(**switches) as camera,
+        place(from_camera(camera, "auto"), serves=False, pulls=STAYING) as edge,
+        watching(edge) as viewer,
+    ):
+        await until(lambda: len(viewer.units) > 30)
+        assert camera.sent["UDP"] > 0
+        plays, setups = camera.plays, camera.methods().count("SETUP")
+        camera.reset()
+        await until(lambda: viewer.cuts == 1)
+        assert (camera.plays, camera.methods().count("SETUP")) == (plays + 1, setups + 2)
 
 
 @asynccontextmanager
