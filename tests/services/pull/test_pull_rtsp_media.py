@@ -17,6 +17,7 @@ from rtsp_source import from_camera, last_error
 
 from appliance.media.unit import AccessUnit
 from appliance.services.pull import Settings
+from appliance.wire.rtp.clock import unix_us_to_ntp
 
 SMALL = "h264-small+aac"
 STAYING = Settings(open_us=2_000_000, silence_us=600_000)
@@ -57,6 +58,25 @@ async def test_first_picture_is_kept_that_overtakes_the_answer_to_play() -> None
     ):
         await until(lambda: CAM in edge.hub.streams and len(edge.stream.units.items) > 20)
         assert edge.stream.units.items[0].parts == first.parts
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+async def test_wall_clock_of_a_camera_dates_its_pictures_unless_it_is_nonsense(wrong: bool) -> None:
+    """Its clock is 20 s ahead of ours; or it says that it is 1900."""
+    ahead_us = 20_000_000
+
+    def ntp_of(unix_us: int) -> int:
+        return 1 << 40 if wrong else unix_us_to_ntp(unix_us + ahead_us)
+
+    async with fault_camera(ntp_of=ntp_of, reports_s=0.2) as camera, watched(camera) as (edge, _):
+        stream = edge.stream
+
+        def off_us() -> int:
+            assert stream.anchor is not None
+            assert stream.newest_dts_us is not None
+            return stream.anchor.unix_us_at(stream.newest_dts_us) - stream.clock.unix_us()
+
+        await until(lambda: abs(off_us() - (0 if wrong else ahead_us)) < 2_000_000)
 
 
 @pytest.mark.parametrize(
