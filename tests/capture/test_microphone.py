@@ -166,6 +166,7 @@ def test_microphone_that_is_plugged_in_later_is_heard(
     ]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "words"),
     [

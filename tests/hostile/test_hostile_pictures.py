@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from urllib.request import urlopen
 
+import pytest
 from appliance_process import ApplianceProcess
 from siege import dial, eventually, request, send, siege, status
 
@@ -76,6 +77,7 @@ def test_pictures_crowd_beyond_the_limit_is_told_to_come_back(device: ApplianceP
     assert eventually(lambda: viewers(device) == 0)
 
 
+@pytest.mark.alone
 def test_pictures_flood_of_ever_new_shapes_costs_the_video_nothing(
     device: ApplianceProcess,
 ) -> None:

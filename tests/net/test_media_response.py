@@ -111,6 +111,7 @@ def test_range_is_read_as_rfc_9110_says(
 
 
 async def test_large_files_lie_outside_the_heap_and_small_ones_in_it() -> None:
+    gc.collect()
     before = descriptors()
     small, large = MediaFile("a/b", [bytes(MIN_FILE_BYTES - 1)]), MediaFile("a/b", [LARGE])
     assert small.descriptor is None and large.descriptor is not None

@@ -136,8 +136,15 @@ async def test_peer_that_leaves_in_any_state_leaves_nothing(state: str) -> None:
         await asyncio.to_thread(visit, here, STATES[state], reset)  # what is made once, is made
         here.hub.sweep()
         await until(lambda: not here.context.sessions.active)
-        await asyncio.sleep(0)
-        before = census()
+        counts = [census()]
+
+        def is_steady() -> bool:
+            """The film and the first visit have made what they make, three looks long."""
+            counts.append(census())
+            return counts[-3:] == 3 * [counts[-1]]
+
+        await until(is_steady)
+        before = counts[-1]
         for end in ENDS:
             await asyncio.to_thread(visit, here, STATES[state], end)
 
