@@ -19,6 +19,7 @@ from rtsp_talk import TCP, RtspTalk
 from siege import dial, eventually, send, siege
 from test_hostile_http import NAMES
 
+pytestmark = pytest.mark.alone  # its canary is held to half a second
 MAX_GAP_S = 0.5  # pictures are 67 ms apart
 SETTINGS = ('rtsp.stall="2s"', 'rtsp.first_packet="1s"', 'rtsp.wait="1s"', 'auth.publish="open"')
 SDP = (
