@@ -15,6 +15,7 @@ import asyncio
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
@@ -67,13 +68,17 @@ class TcpConnection(asyncio.Protocol, Generic[Event]):
     """One connection and its core. Iterating yields batches of events and ends with the peer.
 
     Iteration raises PeerError for what the core refuses and for limits, OSError for the network.
+
+    on_events: takes what it can of a batch as soon as it comes, from its beginning, and returns the
+        rest for the iteration: for media, of which there is a batch with every read. It is asked
+        only while the session has handled everything before and waits.
     """
 
     __slots__ = (
         *("_acked", "_ended", "_error", "_established", "_events", "_loop", "_lost", "_reading"),
         *("_since_s", "_stalled_since_s", "_ticker", "_transport", "_unhandled_bytes", "_wake"),
-        *("_writable", "_writing", "core", "is_tls", "limits", "peer_ip", "received_bytes"),
-        *("sent_bytes",),
+        *("_writable", "_writing", "core", "is_tls", "limits", "on_events", "peer_ip"),
+        *("received_bytes", "sent_bytes"),
     )
 
     def __init__(
@@ -85,6 +90,7 @@ class TcpConnection(asyncio.Protocol, Generic[Event]):
         self.is_tls = is_tls
         self.received_bytes = 0
         self.sent_bytes = 0
+        self.on_events: Callable[[list[Event]], list[Event]] | None = None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._events: list[Event] = []  # bounded by unhandled_bytes
@@ -193,6 +199,10 @@ class TcpConnection(asyncio.Protocol, Generic[Event]):
             await asyncio.wait([self._lost])
 
     @property
+    def _is_waited_for(self) -> bool:
+        return not self._events and self._wake is not None and not self._wake.done()
+
+    @property
     def socket(self) -> socket.socket | None:
         """The socket of a plain connection, for the fan-out; None with TLS or after the end."""
         if self._transport is None or self.is_tls:
@@ -224,6 +234,12 @@ class TcpConnection(asyncio.Protocol, Generic[Event]):
         except PeerError as error:
             self._fail(error)
             return
+        if events and self.on_events is not None and self._is_waited_for:
+            try:
+                events = self.on_events(events)
+            except Exception as error:  # the session's, who is told of it by its iteration
+                self._fail(error)
+                return
         if events:
             self._events += events
             self._unhandled_bytes += len(data)

@@ -99,6 +99,67 @@ async def service(
 HASTY = TcpLimits(deadline_s=0.2, idle_s=0.2, stall_s=0.2)
 
 
+async def test_tcp_events_taken_at_once_never_overtake_those_that_are_waited_for() -> None:
+    order: list[bytes] = []
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    served: list[Session] = []
+
+    def take(words: list[bytes]) -> list[bytes]:
+        rest = [*words, b"slow"].index(b"slow")
+        order.extend(b"at once " + word for word in words[:rest])
+        return words[rest:]
+
+    async def serve(connection: Session) -> None:
+        connection.established()
+        served.append(connection)
+        connection.on_events = take
+        async for words in connection:
+            for word in words:
+                if word == b"slow":
+                    asked.set()
+                    await go_on.wait()
+                order.append(word)
+
+    async with service(serve) as here:
+        _, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        writer.write(b"\x01a")
+        await until(lambda: order)
+        writer.write(b"\x01b\x04slow\x01c")
+        await asked.wait()
+        writer.write(b"\x01d")
+        await until(lambda: served[0].received_bytes == 13)
+        go_on.set()
+        await until(lambda: len(order) == 5)
+        writer.write(b"\x01e")
+        await until(lambda: len(order) == 6)
+        writer.close()
+    first = order.index(b"slow")
+    assert order[1:first] == [b"at once b"]
+    assert order[first:] == [b"slow", b"c", b"d", b"at once e"]
+
+
+async def test_tcp_fault_of_who_takes_events_at_once_ends_the_session() -> None:
+    def take(words: list[bytes]) -> list[bytes]:
+        raise ZeroDivisionError
+
+    served: list[Session] = []
+
+    async def serve(connection: Session) -> None:
+        async for _ in connection:
+            connection.on_events = take
+            served.append(connection)
+
+    async with service(serve) as here:
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        writer.write(b"\x01a")
+        await until(lambda: served)
+        writer.write(b"\x01b")
+        assert await reader.read() == b""
+        writer.close()
+        await until(lambda: here.faults)
+    assert here.faults == [("toy", "internal error", "ZeroDivisionError")]
+
+
 async def test_tcp_client_and_server_exchange_words() -> None:
     async with service() as here:
         client: Session = await connect_tcp("127.0.0.1", here.port, Words())

@@ -218,8 +218,16 @@ class RtmpSession:
         session.is_publisher = True
         self._connection.established()
         self._publishing = Publishing(event.stream_id, publisher)
+        self._connection.on_events = self._take_media
         self._server.accept_publish(event.stream_id)
         session.log.info("publishes from %s", self._connection.peer_ip)
+
+    def _take_media(self, events: list[Event]) -> list[Event]:
+        for index, event in enumerate(events):
+            if not isinstance(event, Message):
+                return events[index:]
+            self._receive(event)
+        return []
 
     def _receive(self, message: Message) -> None:
         """Media of a publisher; who sends what cannot be carried is told so and soon ended."""
@@ -235,6 +243,7 @@ class RtmpSession:
 
     def _end_publish(self, why: str) -> None:
         publishing, self._publishing = self._publishing, None
+        self._connection.on_events = None
         if publishing is None:
             return
         publishing.publisher.close()
