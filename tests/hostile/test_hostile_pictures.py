@@ -14,6 +14,7 @@ import pytest
 from appliance_process import ApplianceProcess
 from siege import dial, eventually, request, send, siege, status
 
+FLOODS = 3  # the crowd's own threads may hold up a frame, but not in every one
 MOVING = "/live/camera.mjpeg?fps=30"
 
 
@@ -81,18 +82,21 @@ def test_pictures_crowd_beyond_the_limit_is_told_to_come_back(device: ApplianceP
 def test_pictures_flood_of_ever_new_shapes_costs_the_video_nothing(
     device: ApplianceProcess,
 ) -> None:
-    """Some are made, most are refused; the camera drops hardly a frame for them."""
+    """Some are made, most are refused; the camera drops no frame for them."""
     dice = random.Random(3)
 
     def ask(_: int) -> int:
         query = f"width={dice.randrange(16, 4097)}&quality={dice.randrange(1, 101)}"
         return status(send(device.port, request(f"/live/camera.jpg?{query}", last=True)))
 
-    before = dropped(device)
-    with siege(device), ThreadPoolExecutor(24) as pool:
-        codes = list(pool.map(ask, range(600)))
-    assert set(codes) == {200, 503}
-    assert dropped(device) <= before + 3  # of 100 and more: the crowd's own threads work, too
+    for _ in range(FLOODS):
+        before = dropped(device)
+        with siege(device), ThreadPoolExecutor(24) as pool:
+            codes = list(pool.map(ask, range(600)))
+        assert set(codes) == {200, 503}
+        if dropped(device) == before:
+            return
+    raise AssertionError(f"each of {FLOODS} floods cost the camera frames")
 
 
 def test_pictures_query_of_nonsense_is_refused(device: ApplianceProcess) -> None:
