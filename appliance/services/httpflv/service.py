@@ -246,8 +246,12 @@ class LiveService:
     async def _count_for_ever(self) -> None:
         while True:
             await asyncio.sleep(COUNT_S)
-            for viewer in self._watching:
-                self._count(viewer)
+            self._count_all()
+
+    def _count_all(self) -> None:
+        """By itself, so that no viewer who leaves is held until the next time."""
+        for viewer in self._watching:
+            self._count(viewer)
 
     def _count(self, viewer: Viewer) -> None:
         session = self._watching[viewer]

@@ -97,8 +97,12 @@ class RtspService:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            for session in list(self._sessions):
-                session.tick()
+            self._tick_sessions()
+
+    def _tick_sessions(self) -> None:
+        """By itself, so that no session that ends is held until the next tick."""
+        for session in list(self._sessions):
+            session.tick()
 
     @property
     def addresses(self) -> tuple[str, ...]:

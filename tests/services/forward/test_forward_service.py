@@ -259,14 +259,12 @@ async def test_slow_destination_is_brought_to_the_newest_keyframe() -> None:
 
 
 async def test_keyframe_is_asked_for_if_none_is_held() -> None:
+    """Of a publisher who has told its tracks and shown nothing yet."""
     async with origin() as there, forward_site(rule(there.url())) as site:
-        camera = Camera(site.hub, "h264")
         asked = asyncio.Event()
-        async with filming(camera):
-            await site.until(lambda: camera.publisher is not None)
-            assert camera.publisher is not None
-            camera.publisher.on_keyframe_request = asked.set
-            camera.stream.units.forget_keys()
+        async with site.hub.publish(NAME, "test#1") as publisher:
+            publisher.on_keyframe_request = asked.set
+            publisher.describe(clip_units("h264")[0])
             await asked.wait()
 
 

@@ -20,6 +20,7 @@ from rtmp_peer import RtmpPeer, clip_tags
 from appliance.hub.stream import Stream
 from appliance.net.fanout import FanOut, Viewer
 from appliance.net.tcp import TcpConnection
+from appliance.services.rtmp import service
 from appliance.services.rtmp.session import RtmpSession
 from appliance.wire.rtmp.server import RtmpServer
 
@@ -134,8 +135,9 @@ def visit(
 
 @pytest.mark.parametrize("state", STATES)
 async def test_peer_that_leaves_in_any_state_leaves_nothing(
-    state: str, caplog: pytest.LogCaptureFixture
+    state: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(service, "TICK_S", 0.001)  # every visit is looked at
     caplog.set_level(logging.ERROR, "asyncio")  # its words on slow turns hold the task they tell of
     async with place() as here, filming(here):
         await asyncio.to_thread(visit, here, STATES[state], reset)  # what is made once, is made

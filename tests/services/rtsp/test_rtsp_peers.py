@@ -10,6 +10,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from appliance_process import ApplianceProcess, appliance_process
+from gstreamer_words import is_well
 from recording import running, wait_until
 
 CONFIG = """
@@ -42,7 +43,7 @@ def url_of(device: ApplianceProcess, name: str = "camera") -> str:
 def run(*words: object, timeout_s: float = 20) -> str:
     command = [str(word) for word in words]
     result = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
-    assert result.returncode == 0, result.stderr
+    assert is_well(result.returncode, result.stderr), result.stderr
     return result.stdout + result.stderr
 
 
