@@ -9,10 +9,6 @@
 export SOURCE RTSP CONF SET ARGS PYTHON
 BIN := .venv/bin
 
-# All tests at once take turns: most of them wait for processes that run in real time. The tests of
-# a file share what they started, so they stay together. Some tests (ARGS) run one after the other.
-AT_ONCE = -n $$(($$(nproc) * 2)) --maxprocesses 12 --dist loadfile --no-loadscope-reorder
-
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
@@ -25,7 +21,7 @@ run: setup ## Serve the test pattern, SOURCE=file:/clip.mp4 or RTSP=rtsp://camer
 
 test: ## Install what the tests need and run them; ARGS="-k hls" picks some
 	@make/setup.sh test
-	@$(BIN)/python -m pytest $${ARGS:-$(AT_ONCE)}
+	@make/test.sh
 
 check: ## Format, lint, types, layers, tests
 	@make/setup.sh test
