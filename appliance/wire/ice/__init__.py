@@ -1,0 +1,1 @@
+"""ICE lite, sans-IO: STUN, the agents of all sessions behind one port, candidates, framing."""
