@@ -29,7 +29,7 @@ FAULTS = {
 }
 WORDS = {
     "mute": "silent",
-    "storm": "401",
+    "storm": "login: wrong user or password .*401",
     "circle": "redirected more than 3 times",
     "file": "no RTSP address",
     "many": "garbage",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from appliance.hub.stream import Stream
@@ -19,7 +20,8 @@ from appliance.hub.telling import Telling
 from appliance.net.supervisor import Backoff
 from appliance.services.contract import Context
 from appliance.services.pull.connection import Connection, Plan
-from appliance.services.pull.faults import PullFault
+from appliance.services.pull.faults import LOGIN, PullFault
+from appliance.services.pull.refusal import Patience
 from appliance.services.pull.remote import Address, HttpAddress, scrub, shown
 from appliance.wire.rtmp.address import RtmpAddress
 from appliance.wire.rtsp.target import RtspAddress
@@ -54,12 +56,30 @@ class PullFeed:
         self._is_quiet = quiet
         self._failures = 0  # in a row
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S, HEALTHY_S)
+        self._patience = Patience()
+        self._hurry = asyncio.Event()
+        self._due_us: int | None = None  # while waiting: when it is tried again
         self._telling = Telling()
 
     async def run(self) -> None:
         while True:
             await self._wait_turn()
-            await asyncio.sleep(await self.attempt() or 0.0)
+            self._hurry.clear()
+            await self._pause(await self.attempt() or 0.0)
+
+    def retry(self) -> None:
+        """Somebody may have mended what was wrong: it is tried at once."""
+        self._hurry.set()
+
+    async def _pause(self, seconds: float) -> None:
+        self._due_us = self._clock.monotonic_us() + int(seconds * 1_000_000)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._due_us = None
 
     async def _wait_turn(self) -> None:
         """Returns when it is wanted and nobody else publishes under this name."""
@@ -122,9 +142,7 @@ class PullFeed:
         try:
             await connection.run_while_wanted()
         except PullFault as fault:
-            return self._after_fault(
-                connection, PullFault(fault.reason, scrub(address, str(fault)))
-            )
+            return self._after_fault(connection, fault.scrubbed(partial(scrub, address)))
         finally:
             del self._connections[connection]
             seconds = (self._clock.monotonic_us() - session.since_us) / 1_000_000
@@ -147,6 +165,7 @@ class PullFeed:
         ran_s = 0.0 if began_us is None else (now_us - began_us) / 1_000_000
         if began_us is not None:
             self._telling.heal()
+            self._patience.let_in()
         if ran_s >= HEALTHY_S:
             self._failures = self.rounds = 0
         self._failures += 1
@@ -154,13 +173,15 @@ class PullFeed:
         if self._failures % len(self.plan.addresses) == 0:
             self.rounds += 1
             delay_s = self._backoff.next_s(ran_s)
+            if fault.reason == LOGIN:
+                delay_s = self._patience.next_s()
         self.last_error = f"{fault.reason}: {fault}"[:MAX_ERROR_CHARS]
         level, text = self._telling.tell(self.last_error, now_us)
         if self._is_quiet and not self.stream.has_run:
             level = logging.DEBUG
         # Told here and not by `faults`, which tells one of a kind a second: each stream counts.
         self._context.faults.counts["pull", fault.reason] += 1
-        again = f"trying again in {delay_s:.1f} s" if delay_s else "on to the next"
+        again = f"trying again in {_seconds(delay_s)} s" if delay_s else "on to the next"
         connection.session.log.log(level, "%s; %s", text, again)
         return delay_s
 
@@ -173,7 +194,18 @@ class PullFeed:
             "state": "waiting" if newest is None else "pulling",
             "client": None if newest is None else newest.session.slug,
             "last_error": self.last_error,
+            "retry_s": self._retry_s(),
         }
+
+    def _retry_s(self) -> float | None:
+        """In how many seconds it is tried again; None unless it waits for that."""
+        if self._due_us is None:
+            return None
+        return max(0, self._due_us - self._clock.monotonic_us()) / 1_000_000
+
+
+def _seconds(delay_s: float) -> str:
+    return f"{delay_s:.1f}" if delay_s < 10 else f"{delay_s:.0f}"
 
 
 def host_of(address: Address) -> str:

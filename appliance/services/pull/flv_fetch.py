@@ -13,6 +13,7 @@ from appliance.net.horizon import Horizon
 from appliance.net.tls import ClientTls
 from appliance.services.pull.faults import ENDED, REFUSED, UNREACHABLE, PullFault
 from appliance.services.pull.intake import Intake
+from appliance.services.pull.refusal import login_refused
 from appliance.services.pull.remote import HttpAddress, http_redirected
 
 MAX_REDIRECTS = 3
@@ -65,7 +66,10 @@ async def _get(session: aiohttp.ClientSession, address: HttpAddress, intake: Int
         if response.status in REDIRECTS and location:
             return http_redirected(address, location)
         if response.status != 200:
-            raise PullFault(REFUSED, f"the server answers {response.status}")
+            answer = f"the server answers {response.status}"
+            if response.status == 401 and hdrs.AUTHORIZATION in headers:  # cameras have it, too
+                raise login_refused(401, answer, has_login=True)
+            raise PullFault(REFUSED, answer)
         await _receive(response.content, intake)
     raise PullFault(ENDED, "the stream is over")
 

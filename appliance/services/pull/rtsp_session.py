@@ -17,6 +17,7 @@ from appliance.media.track import Kind
 from appliance.media.unit import AccessUnit
 from appliance.services.pull.faults import ENDED, REFUSED, PullFault
 from appliance.services.pull.intake import Inlet
+from appliance.services.pull.refusal import CODES, login_refused
 from appliance.services.pull.rtsp_notes import Notes, Way
 from appliance.services.pull.rtsp_ports import Ports
 from appliance.services.pull.rtsp_tracks import CameraTrack, Publishing, choose_tracks
@@ -141,7 +142,10 @@ class RtspSession:
             case Refused("SETUP", code, reason) if code in NO_SUCH_TRANSPORT:
                 return self._do_without(f"SETUP: {code} {reason}")
             case Refused(method, code, reason):
-                raise PullFault(REFUSED, f"{method}: {code} {reason}".strip())
+                answer = f"{method}: {code} {reason}".strip()
+                if code in CODES:
+                    raise login_refused(code, answer, has_login=self._client.auth.has_credentials)
+                raise PullFault(REFUSED, answer)
             case Redirected(address):
                 return address
             case Ended():

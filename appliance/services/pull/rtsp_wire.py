@@ -12,6 +12,7 @@ from appliance.net.horizon import Horizon
 from appliance.net.tcp import TcpConnection, TcpLimits, connect_tcp
 from appliance.net.tls import ClientTls
 from appliance.services.pull.faults import ENDED, REFUSED, UNREACHABLE, PullFault
+from appliance.services.pull.refusal import CODES, login_refused
 from appliance.wire.rtsp.client import Event, RtspClient
 from appliance.wire.rtsp.target import RtspAddress
 from appliance.wire.rtsp.tunnel import TunnelClient
@@ -181,7 +182,10 @@ async def _open_tunnel(
             challenges = tunnel.refused.headers.all("www-authenticate")
             code = tunnel.refused.code
             if is_last or code != 401 or not rtsp.auth.challenge(challenges):
-                raise PullFault(REFUSED, f"the tunnel through HTTP is answered {code}")
+                answer = f"the tunnel through HTTP is answered {code}"
+                if code in CODES:
+                    raise login_refused(code, answer, has_login=rtsp.auth.has_credentials)
+                raise PullFault(REFUSED, answer)
         except BaseException:
             get.abort()
             await get.close()

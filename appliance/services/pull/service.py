@@ -41,7 +41,7 @@ class PullService:
 
     def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
         """Streams that changed are fetched anew, their viewers stay; others go on untouched, until
-        they connect again."""
+        they connect again; those that wait are tried at once."""
         waiting = self._adopt(settings)
         wanted = {stream.name: stream for stream in streams if is_pulled(stream)}
         named = {stream.name for stream in streams if stream.enabled}
@@ -50,7 +50,9 @@ class PullService:
                 self._remove(name, named)
         for name, stream in wanted.items():
             if name in self._feeds:
-                self._feeds[name][1].plan = self._plan(stream)
+                feed = self._feeds[name][1]
+                feed.plan = self._plan(stream)
+                feed.retry()
             else:
                 self._add(stream)
         return waiting
