@@ -12,7 +12,7 @@ beat=
 
 case $level in
 run) extras=capture ;;
-test | bench) extras=capture,dev ;;
+test | bench) extras=capture,webrtc,dev ;;
 *)
     echo "usage: make/setup.sh run|test|bench" >&2
     exit 64
@@ -138,7 +138,7 @@ python_state() {
 make_environment() {
     find_python
     python_state >build/python-state
-    for stamp in ".venv/.setup-$extras" .venv/.setup-capture,dev; do
+    for stamp in ".venv/.setup-$extras" .venv/.setup-capture,webrtc,dev; do
         [ ! -x .venv/bin/porthole ] || ! cmp -s build/python-state "$stamp" || return 0
     done
     say_once
