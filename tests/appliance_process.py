@@ -54,6 +54,7 @@ class ApplianceProcess:
         package_root: Path = ROOT,
         environ: Mapping[str, str] | None = None,
     ) -> None:
+        self.folder = folder
         file = folder / "porthole.toml"
         file.write_text(config)
         command = [sys.executable, "-m", "appliance", "run", "-c", str(file)]

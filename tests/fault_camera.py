@@ -181,6 +181,11 @@ class FaultCamera:
         for visit in self.open:
             visit.change_source(goodbye=goodbye)
 
+    def say_goodbye(self) -> None:
+        """Of every source, by RTCP; whether more of it comes is up to `silent_tracks`."""
+        for visit in self.open:
+            visit.say_goodbye()
+
     def restart_sequence(self) -> None:
         for visit in self.open:
             for lane in visit.lanes.values():
@@ -381,6 +386,10 @@ class Visit:
             camera.first_sequence + 10_000 * life,
             offset,
         )
+
+    def say_goodbye(self) -> None:
+        for lane in self.lanes.values():
+            self._send_control(lane, Goodbye((lane.sender.ssrc,)).pack())
 
     def change_source(self, *, goodbye: bool) -> None:
         for index, lane in self.lanes.items():

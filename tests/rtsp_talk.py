@@ -9,11 +9,14 @@ TCP = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
 
 
 class RtspTalk:
-    """One connection. `ask` returns the status and the whole answer."""
+    """One connection. `ask` returns the status and the whole answer. source: an address of ours."""
 
-    def __init__(self, port: int, name: str = "live/camera") -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=20)
-        self.url = f"rtsp://127.0.0.1:{port}/{name}"
+    def __init__(
+        self, port: int, name: str = "live/camera", *, host: str = "127.0.0.1", source: str = ""
+    ) -> None:
+        ours = (source, 0) if source else None
+        self.sock = socket.create_connection((host, port), timeout=20, source_address=ours)
+        self.url = f"rtsp://{f'[{host}]' if ':' in host else host}:{port}/{name}"
         self.session = ""
         self._cseq = 0
         self._got = b""

@@ -229,6 +229,12 @@ class Access:
         account = self._by_mark.get(mark)
         return account is not None and account.permits(action, stream, peer_ip)
 
+    def still_admits(self, mark: bytes | None, action: Action, stream: str, peer_ip: str) -> bool:
+        """Whether who was let in before would be again: by an account, or mark None, by none."""
+        if mark is None:
+            return self._is_free(action, peer_ip)
+        return self.honours(mark, action, stream, peer_ip)
+
     def _mark(self, account: Account) -> bytes:
         """Another one as soon as its secret changes; tells nothing of it."""
         return hmac.digest(

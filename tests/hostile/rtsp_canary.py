@@ -14,10 +14,10 @@ from rtsp_talk import RtspTalk
 class RtspCanary:
     """Plays by TCP while the block runs. longest_gap_s: between packets, by `OwnTime`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, name: str = "live/camera") -> None:
         self.longest_gap_s = 0.0
         self.packets = 0
-        self._talk = RtspTalk(port)
+        self._talk = RtspTalk(port, name)
         self._clock = OwnTime()
         self._is_over = False
         self._error = ""

@@ -5,29 +5,20 @@ from __future__ import annotations
 import base64
 import contextlib
 import random
-import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from urllib.request import urlopen
 
 import pytest
 from appliance_process import SMALL_PATTERN, ApplianceProcess, appliance_process
-from rtsp_canary import RtspCanary
+from rtsp_siege import SDP, SDP_TYPE, announce, count_sessions, first, head, rtsp_siege
 from rtsp_talk import TCP, RtspTalk
-from siege import dial, eventually, send, siege
+from siege import dial, eventually, send
 from test_hostile_http import NAMES
 
 pytestmark = pytest.mark.alone  # its canary is held to half a second
 MAX_GAP_S = 0.5  # pictures are 67 ms apart
 SETTINGS = ('rtsp.stall="2s"', 'rtsp.first_packet="1s"', 'rtsp.wait="1s"', 'auth.publish="open"')
-SDP = (
-    "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"
-    "m=audio 0 RTP/AVP 0\r\na=control:trackID=0\r\n"
-)
-SDP_TYPE = "Content-Type: application/sdp"
-RECORD = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record"
 
 
 @pytest.fixture(scope="module")
@@ -37,35 +28,6 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApplianceProces
         process.wait_line("live/camera is live")
         yield process
         assert "Traceback" not in process.log
-
-
-@contextmanager
-def rtsp_siege(device: ApplianceProcess) -> Iterator[RtspCanary]:
-    """Both canaries; nobody else is left afterwards."""
-    with siege(device), RtspCanary(device.rtsp_port) as canary:
-        yield canary
-        assert eventually(lambda: canary.packets > 30)
-    assert canary.longest_gap_s < MAX_GAP_S, canary.longest_gap_s
-    assert eventually(lambda: count_sessions(device) == 0), count_sessions(device)
-
-
-def count_sessions(device: ApplianceProcess) -> int:
-    text = urlopen(device.url + "metrics").read().decode()
-    kinds = r'^porthole_sessions\{kind="rtsp-(?:play|publish)"\} (\d+)'
-    return sum(map(int, re.findall(kinds, text, re.MULTILINE)))
-
-
-def first(port: int, data: bytes) -> bytes:
-    """The first line that is answered; empty if it is closed without."""
-    with dial(port) as sock, contextlib.suppress(ConnectionError):
-        sock.sendall(data)
-        sock.shutdown(socket.SHUT_WR)
-        return sock.recv(65_536).partition(b"\r\n")[0]
-    return b""
-
-
-def head(text: str, line: str = "OPTIONS * RTSP/1.0", cseq: str = "CSeq: 1\r\n") -> bytes:
-    return f"{line}\r\n{cseq}{text}\r\n".encode()
 
 
 def test_malformed_requests_are_refused_by_their_codes(device: ApplianceProcess) -> None:
@@ -94,14 +56,14 @@ def test_malformed_requests_are_refused_by_their_codes(device: ApplianceProcess)
         head("", f"RECORD {url} RTSP/1.0"): b"454",
         b"$\0\xff\xff": b"400",
     }
-    with rtsp_siege(device):
+    with rtsp_siege(device, MAX_GAP_S):
         for row, code in rows.items():
             assert first(device.rtsp_port, row)[9:12] == code, row[:80]
 
 
 def test_names_that_no_stream_has_are_refused(device: ApplianceProcess) -> None:
     names = [name for name in NAMES if name != b"live/camera/"]  # as many clients write it
-    with rtsp_siege(device):
+    with rtsp_siege(device, MAX_GAP_S):
         for name in names:
             told = name if isinstance(name, str) else name.decode("latin-1")
             line = f"DESCRIBE rtsp://h/{told} RTSP/1.0\r\nCSeq: 1\r\n\r\n"
@@ -120,7 +82,10 @@ def test_transports_never_lead_elsewhere(device: ApplianceProcess) -> None:
         "RTP/AVP/TCP;unicast;interleaved=300",
         "RAW/RAW/UDP;unicast;client_port=5000-5001",
     )
-    with rtsp_siege(device), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+    with (
+        rtsp_siege(device, MAX_GAP_S),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+    ):
         receiver.bind(("127.0.0.1", 0))
         receiver.settimeout(10)
         port = receiver.getsockname()[1]
@@ -141,7 +106,7 @@ def test_transports_never_lead_elsewhere(device: ApplianceProcess) -> None:
 
 
 def test_sessions_are_their_connections_own(device: ApplianceProcess) -> None:
-    with rtsp_siege(device), RtspTalk(device.rtsp_port) as talk:
+    with rtsp_siege(device, MAX_GAP_S), RtspTalk(device.rtsp_port) as talk:
         talk.play()
         with RtspTalk(device.rtsp_port) as thief:
             thief.session = talk.session
@@ -161,7 +126,7 @@ def test_tunnels_torn_and_twisted_are_closed(device: ApplianceProcess) -> None:
     post = b"POST /live/camera HTTP/1.0\r\nx-sessioncookie: %b\r\nContent-Type: %b\r\n\r\n"
     kind = b"application/x-rtsp-tunnelled"
     port = device.rtsp_port
-    with rtsp_siege(device):
+    with rtsp_siege(device, MAX_GAP_S):
         assert b"400" in first(port, get % (b"one", kind) + post % (b"one", kind))
         assert send(port, post % (b"stray", kind) + base64.b64encode(head(""))) == b""
         assert b"404" in first(port, b"GET /../../etc/passwd HTTP/1.1\r\n\r\n")
@@ -175,7 +140,7 @@ def test_tunnels_torn_and_twisted_are_closed(device: ApplianceProcess) -> None:
 def test_tunnel_whose_getter_has_gone_begins_nothing(device: ApplianceProcess) -> None:
     """What its POST still asks for would be nobody's: the siege sees that no session stays."""
     kind = "application/x-rtsp-tunnelled"
-    with rtsp_siege(device), dial(device.rtsp_port) as poster:
+    with rtsp_siege(device, MAX_GAP_S), dial(device.rtsp_port) as poster:
         with RtspTalk(device.rtsp_port) as talk:
             talk.sock.sendall(
                 f"GET / HTTP/1.0\r\nx-sessioncookie: g\r\nAccept: {kind}\r\n\r\n".encode()
@@ -196,15 +161,11 @@ def test_tunnel_whose_getter_has_gone_begins_nothing(device: ApplianceProcess) -
 
 
 def test_publishers_who_bring_nothing_are_ended(device: ApplianceProcess) -> None:
-    with rtsp_siege(device):
+    with rtsp_siege(device, MAX_GAP_S):
         with RtspTalk(device.rtsp_port, "live/silent") as talk:
-            assert talk.ask("ANNOUNCE", SDP_TYPE, body=SDP.encode())[0] == 200
-            assert talk.ask("SETUP", RECORD, url=f"{talk.url}/trackID=0")[0] == 200
-            assert talk.ask("RECORD")[0] == 200
+            assert announce(talk) == 200
             with RtspTalk(device.rtsp_port, "live/silent") as rival:
-                assert rival.ask("ANNOUNCE", SDP_TYPE, body=SDP.encode())[0] == 200
-                assert rival.ask("SETUP", RECORD, url=f"{rival.url}/trackID=0")[0] == 200
-                assert rival.ask("RECORD")[0] == 409
+                assert announce(rival) == 409
             dice = random.Random(7)
             for _ in range(50):  # nothing of it is RTP
                 talk.sock.sendall(b"$\0\0\x20" + dice.randbytes(32) + b"$\1\0\x20" + bytes(32))
@@ -215,7 +176,7 @@ def test_publishers_who_bring_nothing_are_ended(device: ApplianceProcess) -> Non
 
 
 def test_player_who_takes_nothing_is_ended(device: ApplianceProcess) -> None:
-    with rtsp_siege(device), RtspTalk(device.rtsp_port) as talk:
+    with rtsp_siege(device, MAX_GAP_S), RtspTalk(device.rtsp_port) as talk:
         talk.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         talk.play()
         began_s = time.monotonic()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from appliance.media.track import Kind, Track
 from appliance.media.unit import AccessUnit
-from appliance.services.pull.faults import GARBAGE, SILENT, PullFault
+from appliance.services.pull.faults import ENDED, GARBAGE, SILENT, PullFault
 from appliance.services.pull.intake import Inlet
 from appliance.services.pull.rtsp_notes import Notes
 from appliance.wire.rtp.formats.contract import Depacketizer
@@ -23,6 +23,7 @@ from appliance.wire.sdp.parse import parse
 from appliance.wire.sdp.session import Media
 
 UNKNOWN_US = 3_000_000  # how long a track is waited for whose parameters come in band
+GOODBYE_US = 1_000_000  # how long nothing came from who said it: some go on, under another name
 NO_KEY_US = 10_000_000  # then pictures are published that cannot be shown alone (intra refresh)
 
 
@@ -168,6 +169,9 @@ class Publishing:
         """Raises: PullFault that names the track which is silent, though it was promised."""
         if self.begun_us is None:
             return
+        tracks = self._tracks.values()
+        if all(one.incoming.ended and now_us - one.arrived_us > GOODBYE_US for one in tracks):
+            raise PullFault(ENDED, "the camera said goodbye")
         silent = [
             track
             for track in self._tracks.values()

@@ -11,6 +11,7 @@ from appliance.errors import ConfigError
 from appliance.net.accept import Caps
 from appliance.net.address import reachable_urls
 from appliance.net.fanout_pool import FanOutPool
+from appliance.net.internal_faults import InternalFaults
 from appliance.net.tcp import TcpConnection, TcpLimits
 from appliance.net.tcp_server import TcpServer
 from appliance.net.tls import ServerTls
@@ -34,6 +35,7 @@ class RtmpService:
         self._context = context
         self.pool = FanOutPool("rtmp", context.supervisor, settings.fan_out)
         self._servers: list[TcpServer[Event]] = []
+        self._internal_faults = InternalFaults("rtmp", context.faults.count)
         self._sessions: set[RtmpSession] = set()  # no more than settings.max_connections, twice
 
     async def start(self) -> None:
@@ -80,7 +82,11 @@ class RtmpService:
     def _tick_sessions(self) -> None:
         """By itself, so that no session that ends is held until the next tick."""
         for session in list(self._sessions):
-            session.tick()
+            try:
+                session.tick()
+            except Exception as error:  # of one session; the others go on
+                self._internal_faults.report(error)
+                session.end("a fault of ours")
 
     @property
     def addresses(self) -> tuple[str, ...]:

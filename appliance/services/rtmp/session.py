@@ -9,6 +9,7 @@ says too much.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from appliance import __version__
 from appliance.errors import (
@@ -70,9 +71,9 @@ class RtmpSession:
     """
 
     __slots__ = (
-        *("_asked", "_connection", "_context", "_core", "_idle_until_us", "_number"),
-        *("_play_task", "_playing", "_pool", "_publishing", "_received_bytes", "_server"),
-        *("_session", "_why", "settings"),
+        *("_asked", "_connection", "_context", "_core", "_idle_until_us", "_is_still_allowed"),
+        *("_number", "_play_task", "_playing", "_pool", "_publishing", "_received_bytes"),
+        *("_server", "_session", "_why", "settings"),
     )
 
     def __init__(
@@ -98,6 +99,7 @@ class RtmpSession:
         self._why = "the connection ended"
         self._received_bytes = 0  # as of the last tick
         self._idle_until_us = self._now_us() + IDLE_US
+        self._is_still_allowed: Callable[[], bool] = lambda: True
 
     def _now_us(self) -> int:
         return self._context.hub.clock.monotonic_us()
@@ -157,9 +159,9 @@ class RtmpSession:
         return session
 
     def _kick(self) -> None:
-        self._end("ended by the API")
+        self.end("ended by the API")
 
-    def _end(self, why: str) -> None:
+    def end(self, why: str) -> None:
         self._why = why
         self._connection.abort()
 
@@ -171,9 +173,11 @@ class RtmpSession:
 
     async def _admit(self, action: Action, target: Target) -> str:
         """The stream's name. Raises: NameInvalid, AuthError, LimitExceeded."""
+        access, peer_ip = self._context.access, self._connection.peer_ip
         name = stream_name(target.name if target.stream else "")
-        credentials = Credentials.of_query(target.query)
-        await self._context.access.check(action, name, self._connection.peer_ip, credentials)
+        account = await access.check(action, name, peer_ip, Credentials.of_query(target.query))
+        mark = access.mark_of(account) if account else None
+        self._is_still_allowed = lambda: access.still_admits(mark, action, name, peer_ip)
         return name
 
     def _refuse(self, action: Action, stream_id: int, error: Exception) -> None:
@@ -405,9 +409,11 @@ class RtmpSession:
         if reason is not None:
             detail = self._session.id if self._session is not None else self._connection.peer_ip
             self._context.faults.count("rtmp", reason, detail)
-            self._end(reason)
+            self.end(reason)
 
     def _overdue(self, now_us: int, talk_bytes: int) -> str | None:
+        if not self._is_still_allowed():
+            return "no longer allowed"
         publishing = self._publishing
         if publishing is not None:
             return publishing.overdue(self.settings, now_us)

@@ -45,8 +45,10 @@ class Admission:
 
     async def check(
         self, action: Action, name: str, asked: Asked, peer_ip: str, now_us: int, *, basic: bool
-    ) -> None:
-        """basic: a password may come as it is, by TLS or because it is configured so.
+    ) -> bytes | None:
+        """The mark of the account that was shown (hub/access.py); None for who needs none.
+
+        basic: a password may come as it is, by TLS or because it is configured so.
 
         Raises: Challenged, AuthError, LimitExceeded.
         """
@@ -59,13 +61,15 @@ class Admission:
                     shown, asked.method, asked.url, peer_ip, now_us, self._secret_of
                 )
                 is_right = verdict is not Verdict.WRONG
-                self._access.check_digest(action, name, peer_ip, shown.user, is_right=is_right)
+                user = shown.user
+                account = self._access.check_digest(action, name, peer_ip, user, is_right=is_right)
                 if verdict is Verdict.RIGHT:
-                    return
+                    return self._access.mark_of(account) if account else None
                 is_stale = verdict is Verdict.STALE
             elif isinstance(shown, BasicShown) and basic:
                 credentials = Credentials(shown.user, shown.password)
-            await self._access.check(action, name, peer_ip, credentials)
+            account = await self._access.check(action, name, peer_ip, credentials)
+            return self._access.mark_of(account) if account else None
         except AuthError as error:
             if not error.challenge:
                 raise

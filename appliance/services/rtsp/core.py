@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from appliance import __version__
@@ -15,6 +15,7 @@ from appliance.wire.rtsp.transport import Delivery
 from appliance.wire.rtsp.tunnel import GetOpened, Plain, PostOpened, TunnelDoor
 
 AGENT = f"Porthole/{__version__}"
+POST_PIECE_BYTES = 16 << 10  # of a tunnel, handled without a turn for others
 MAX_WAITING_BYTES = 64 << 10  # against a player that asks without end while it takes nothing
 
 
@@ -33,9 +34,13 @@ class RtspCore:
 
     __slots__ = ("_door", "_opened", "_said", "is_muted", "rtsp")
 
-    def __init__(self, deliveries: Iterable[Delivery]) -> None:
+    def __init__(self, deliveries: Iterable[Delivery], session_s: int) -> None:
         self.rtsp = RtspServer(
-            os.urandom(32), agent=AGENT, now_us=SYSTEM_CLOCK.monotonic_us(), deliveries=deliveries
+            os.urandom(32),
+            agent=AGENT,
+            now_us=SYSTEM_CLOCK.monotonic_us(),
+            deliveries=deliveries,
+            session_s=session_s,
         )
         self.is_muted = False
         self._door = TunnelDoor(AGENT)
@@ -48,14 +53,15 @@ class RtspCore:
             case Plain():
                 return self.hear(data)
             case PostOpened():
-                decoded = self._door.decode(data)
-                return [PostData(decoded)] if decoded else []
+                return [*_pieces(self._door.decode(data))]
         opened = self._opened = self._door.receive(data)
         match opened:
             case Plain(begun):
                 self._opened = Plain(b"")
                 return self.hear(begun)
-            case GetOpened() | PostOpened():
+            case PostOpened(cookie, begun):
+                return [PostOpened(cookie), *_pieces(begun)]
+            case GetOpened():
                 return [opened]
         return []
 
@@ -79,3 +85,9 @@ class RtspCore:
         """All that is to be sent, muted or not; it must go between two frames."""
         said, self._said = self._said, b""
         return self._door.take_output() + said + self.rtsp.take_output()
+
+
+def _pieces(data: bytes) -> Iterator[PostData]:
+    """So that whoever sends any number of requests and frames at once has to wait as well."""
+    for begin in range(0, len(data), POST_PIECE_BYTES):
+        yield PostData(data[begin : begin + POST_PIECE_BYTES])

@@ -13,6 +13,7 @@ from appliance.services.rtsp.announced import Announced, Source
 from appliance.services.rtsp.settings import Settings
 
 DESCRIBE_US = 2_000_000  # how long a track waits for the parameter sets of the others
+GOODBYE_US = 1_000_000  # how long nothing came from who said it: some go on, under another name
 CNAME = "porthole"
 
 
@@ -112,6 +113,9 @@ class Publishing:
         """Why it should be ended, if it should."""
         if self.publisher.revoked_by is not None:
             return "another publisher took over"
+        sources = self._announced.sources
+        if now_us - self._newest_us > GOODBYE_US and all(one.track.ended for one in sources):
+            return "the publisher said goodbye"
         has_media = self._first_us is not None
         limit_us = settings.silence_us if has_media else settings.first_packet_us
         return "publisher is silent" if now_us - self._newest_us > limit_us else None

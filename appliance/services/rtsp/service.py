@@ -10,6 +10,7 @@ from typing import Any
 from appliance.errors import ConfigError
 from appliance.net.accept import Caps
 from appliance.net.address import reachable_urls
+from appliance.net.internal_faults import InternalFaults
 from appliance.net.tcp import TcpConnection, TcpLimits
 from appliance.net.tcp_server import TcpServer
 from appliance.net.tls import ServerTls
@@ -39,6 +40,7 @@ class RtspService:
         self._admission = Admission(context.access)
         self._tunnels: Tunnels[RtspSession] = Tunnels()
         self._servers: list[TcpServer[CoreEvent]] = []
+        self._internal_faults = InternalFaults("rtsp", context.faults.count)
         self._sessions: set[RtspSession] = set()  # no more than settings.max_connections, twice
 
     async def start(self) -> None:
@@ -52,7 +54,7 @@ class RtspService:
     def _listen(self, addresses: tuple[str, ...], tls: ServerTls | None) -> None:
         server: TcpServer[CoreEvent] = TcpServer(
             "rtsp" if tls is None else "rtsps",
-            lambda: RtspCore(self._deliveries(is_tls=tls is not None)),
+            lambda: self._make_core(is_tls=tls is not None),
             self._serve,
             self._context.faults.count,
             caps=_caps(self._settings),
@@ -69,6 +71,10 @@ class RtspService:
         for address in server.addresses:
             for url in reachable_urls(scheme, address):
                 log.info("listening on %s", url)
+
+    def _make_core(self, *, is_tls: bool) -> RtspCore:
+        session_s = -(-self._settings.session_us // SECOND_US)
+        return RtspCore(self._deliveries(is_tls=is_tls), session_s)
 
     def _deliveries(self, *, is_tls: bool) -> set[Delivery]:
         """Who speaks by TLS does not want media to travel in clear."""
@@ -102,7 +108,11 @@ class RtspService:
     def _tick_sessions(self) -> None:
         """By itself, so that no session that ends is held until the next tick."""
         for session in list(self._sessions):
-            session.tick()
+            try:
+                session.tick()
+            except Exception as error:  # of one session; the others go on
+                self._internal_faults.report(error)
+                session.end("a fault of ours")
 
     @property
     def addresses(self) -> tuple[str, ...]:

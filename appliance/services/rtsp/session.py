@@ -77,9 +77,9 @@ class RtspSession:
 
     __slots__ = (
         *("_admission", "_admitted", "_agent", "_announced", "_connection", "_context", "_cookie"),
-        *("_core", "_getter", "_has_played", "_heard_bytes", "_is_over", "_name", "_outlets"),
-        *("_playing", "_publishing", "_received_bytes", "_reported_us", "_server", "_session"),
-        *("_task", "_tunnels", "_viewing", "_why", "settings"),
+        *("_core", "_getter", "_has_played", "_heard_bytes", "_is_over", "_mark", "_name"),
+        *("_outlets", "_playing", "_publishing", "_received_bytes", "_reported_us", "_server"),
+        *("_session", "_task", "_tunnels", "_viewing", "_why", "settings"),
     )
 
     def __init__(
@@ -105,6 +105,7 @@ class RtspSession:
         self._agent = ""
         self._name = ""
         self._admitted: Action | None = None  # to that name
+        self._mark: bytes | None = None  # of the account that was shown for it
         self._viewing: Viewing | None = None
         self._announced: Announced | None = None
         self._playing: Playing | GroupPlaying | None = None
@@ -126,7 +127,7 @@ class RtspSession:
             async for events in self._connection:
                 for event in events:
                     self._take(event)
-                    if isinstance(event, Frames):
+                    if isinstance(event, Frames | PostData):
                         await asyncio.sleep(0)  # a read may hold thousands of them
                 self._flush()
         except ConnectionError:
@@ -168,11 +169,10 @@ class RtspSession:
             case GetOpened(cookie):
                 self._tunnels.add(cookie, self._connection.peer_ip, self)
                 self._cookie = cookie
-            case PostOpened(cookie, data):
+            case PostOpened(cookie):
                 self._getter = self._tunnels.join(cookie, self._connection.peer_ip)
                 self._cookie = cookie
                 self._connection.established()
-                self._getter.hear(data)
             case PostData(data):
                 if self._getter is not None:
                     self._getter.hear(data)
@@ -258,7 +258,9 @@ class RtspSession:
             return
         basic = self._connection.is_tls or self.settings.basic
         peer_ip = self._connection.peer_ip
-        await self._admission.check(action, name, asked, peer_ip, self._now_us(), basic=basic)
+        self._mark = await self._admission.check(
+            action, name, asked, peer_ip, self._now_us(), basic=basic
+        )
         self._admitted, self._name = action, name
         self._connection.established()
 
@@ -272,9 +274,9 @@ class RtspSession:
         return session
 
     def _kick(self) -> None:
-        self._end("ended by the API")
+        self.end("ended by the API")
 
-    def _end(self, why: str) -> None:
+    def end(self, why: str) -> None:
         self._why = why
         self._connection.abort()
 
@@ -352,7 +354,7 @@ class RtspSession:
             playing.start(self._on_play_end)
         except (ApplianceError, OSError) as error:
             self._count_fault("play failed", f"{self._name} {error}")
-            self._end(str(error))
+            self.end(str(error))
         self._reported_us = self._now_us()
 
     def _on_play_end(self, end: End) -> None:
@@ -400,7 +402,7 @@ class RtspSession:
         """What was published cannot be carried, or somebody took over."""
         self._count_fault("publishing ended", str(error))
         self._end_publish(str(error))
-        self._end(str(error))
+        self.end(str(error))
 
     def _end_publish(self, why: str) -> None:
         publishing = self._publishing
@@ -426,7 +428,7 @@ class RtspSession:
         if reason is not None:
             detail = self._session.id if self._session is not None else self._connection.peer_ip
             self._context.faults.count("rtsp", reason, detail)
-            self._end(reason)
+            self.end(reason)
             return
         if now_us - self._reported_us >= REPORT_US:
             self._reported_us = now_us
@@ -437,6 +439,11 @@ class RtspSession:
         self._flush()
 
     def _overdue(self, now_us: int, talk_bytes: int) -> str | None:
+        access, peer_ip = self._context.access, self._connection.peer_ip
+        if self._admitted is not None and not access.still_admits(
+            self._mark, self._admitted, self._name, peer_ip
+        ):
+            return "no longer allowed"
         publishing = self._publishing
         if publishing is not None:
             return publishing.overdue(self.settings, now_us)

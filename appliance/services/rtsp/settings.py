@@ -9,6 +9,7 @@ from appliance.errors import ConfigError
 from appliance.net.fanout import FanOutSettings
 from appliance.net.fanout_pool import Latency
 from appliance.net.http_settings import TlsSettings
+from appliance.wire.rtsp.server import SESSION_S
 
 
 def check_groups(text: str) -> None:
@@ -30,6 +31,7 @@ class Settings:
     multicast: a network of groups, one of which each stream takes that is asked for so; empty: off.
     basic: ask for Basic instead of Digest without TLS, too.
     first_packet_us, silence_us: how long a publisher may take to send media, and again.
+    session_us: how long who neither publishes nor plays by TCP may give no sign of life.
     wait_us: how long a player waits for somebody to publish.
     max_lag_us: a player further behind jumps to the newest keyframe; stall_us: one whose
         connection takes nothing for so long is ended.
@@ -49,6 +51,10 @@ class Settings:
     )
     silence_us: int = field(
         default=8_000_000, metadata={"key": "silence", "unit": "duration", "min": 1_000_000}
+    )
+    session_us: int = field(
+        default=SESSION_S * 1_000_000,
+        metadata={"key": "session", "unit": "duration", "min": 2_000_000, "max": 3_600_000_000},
     )
     wait_us: int = field(default=10_000_000, metadata={"key": "wait", "unit": "duration"})
     max_lag_us: int = field(

@@ -36,7 +36,6 @@ class IncomingTrack:
 
     foreign_packets: of other payload types. faults: damaged packets and reports.
     dropped_units: damaged ones, and those before the parameter sets were known.
-    ended: the source said goodbye.
     """
 
     __slots__ = (
@@ -44,12 +43,12 @@ class IncomingTrack:
         "_depacketizer",
         "_dts",
         "_fresh",
+        "_gone_ssrc",
         "_keep_damaged",
         "_rival",
         "_rival_packets",
         "clock",
         "dropped_units",
-        "ended",
         "faults",
         "foreign_packets",
         "payload_type",
@@ -74,7 +73,7 @@ class IncomingTrack:
         self.reorder = Reorder(patience_us)
         self.reception = Reception(clock.stamps.rate_hz)
         self.foreign_packets = self.faults = self.dropped_units = 0
-        self.ended = False
+        self._gone_ssrc: int | None = None  # that said goodbye
         self._depacketizer = depacketizer
         self._dts: DtsFinder | None = None
         self._keep_damaged = keep_damaged
@@ -91,6 +90,12 @@ class IncomingTrack:
     def due_us(self) -> int | None:
         """When `take` should be called even if nothing arrives."""
         return self.reorder.due_us
+
+    @property
+    def ended(self) -> bool:
+        """The source said goodbye, and no other one took its place. What was sent before may still
+        come, and some that say it go on all the same."""
+        return self._gone_ssrc is not None and self._gone_ssrc == self.reception.ssrc
 
     def receive(self, data: Buffer, now_us: int) -> None:
         """One RTP packet. Its buffer must not change until its unit is complete."""
@@ -146,7 +151,7 @@ class IncomingTrack:
                     self.reception.note_report(packet, now_us)
                     self.clock.note(packet)
                 case rtcp.Goodbye() if self.reception.ssrc in packet.ssrcs:
-                    self.ended = True
+                    self._gone_ssrc = self.reception.ssrc
 
     def report(self, ssrc: int, cname: str, now_us: int) -> bytes:
         """A receiver report and who sends it, as RFC 3550 §6.1 wants them together."""

@@ -52,7 +52,7 @@ from appliance.wire.rtsp.transport import (
     usable_transports,
 )
 
-SESSION_S = 60  # told to peers; without a sign of life for longer it is over
+SESSION_S = 60
 SESSION_BYTES = 16
 MAX_TRACKS = 16  # against SETUP a thousand times
 MAX_WAITING = 16  # requests behind one that is not answered yet; against a peer that only asks
@@ -78,7 +78,8 @@ class State(Enum):
 class RtspServer:
     """noise: at least 16 random bytes that session ids are made of; agent: our name and version.
 
-    deliveries: the ways of packets that are offered; of others the peer gets a 461.
+    deliveries: the ways of packets that are offered; of others the peer gets a 461. session_s:
+    how long a session lasts without a sign of life, as peers are told.
     """
 
     def __init__(
@@ -88,10 +89,12 @@ class RtspServer:
         agent: str,
         now_us: int,
         deliveries: Iterable[Delivery] = tuple(Delivery),
+        session_s: int = SESSION_S,
     ) -> None:
         self._noise = noise
         self._agent = agent
         self._deliveries = frozenset(deliveries)
+        self._session_s = session_s
         self._reader = InterleavedReader(is_tolerant=False)
         self._reader.allow_frames = False
         self._output: list[bytes] = []
@@ -132,10 +135,10 @@ class RtspServer:
 
     def receive(self, data: bytes, now_us: int) -> list[Event]:
         """Raises: PeerError; what `take_output` still has may be sent, then it is over."""
-        self._heard_us = now_us
         events: list[Event] = []
         try:
             for item in self._reader.receive(data):
+                self._heard_us = now_us  # what dribbles in is no sign of life until it is whole
                 if isinstance(item, Frames):
                     events += self._pass_frames(item)
                 elif isinstance(item, Response):
@@ -177,13 +180,13 @@ class RtspServer:
         """
         if self._state is State.PLAYING and self._has_channels:
             return None
-        return self._heard_us + SESSION_S * 1_000_000
+        return self._heard_us + self._session_s * 1_000_000
 
     def tick(self, now_us: int) -> None:
         """Raises: PeerError if the peer gave no sign of life for as long as a session lasts."""
         due_us = self.due_us
         if due_us is not None and now_us >= due_us:
-            raise PeerError(f"silent for {SESSION_S} s")
+            raise PeerError(f"silent for {self._session_s} s")
 
     # -- answers -----------------------------------------------------------------------------------
 
@@ -295,7 +298,7 @@ class RtspServer:
         if cseq is not None:
             lines.insert(0, ("CSeq", str(cseq)))
         if self._session and code == 200:
-            lines.append(("Session", f"{self._session};timeout={SESSION_S}"))
+            lines.append(("Session", f"{self._session};timeout={self._session_s}"))
         self._output.append(format_response(code, [*lines, *headers], body, reason))
 
     # -- requests ----------------------------------------------------------------------------------

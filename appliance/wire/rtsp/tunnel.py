@@ -90,7 +90,7 @@ class PostOpened:
     """Requests come in on this connection. data: the first of them, decoded."""
 
     cookie: str = field(repr=False)
-    data: bytes = field(repr=False)
+    data: bytes = field(default=b"", repr=False)
 
 
 class TunnelDoor:
