@@ -20,7 +20,8 @@ from appliance.services.pull import Settings
 from appliance.wire.rtp.clock import unix_us_to_ntp
 
 SMALL = "h264-small+aac"
-STAYING = Settings(open_us=2_000_000, silence_us=600_000)
+STAYING = Settings(open_us=10_000_000, silence_us=2_000_000)
+PATIENT = Settings(open_us=20_000_000, silence_us=20_000_000)  # where nothing is ever silent
 
 
 def contents(units: list[AccessUnit], track_id: int) -> list[tuple[bytes, ...]]:
@@ -177,7 +178,7 @@ async def test_camera_that_comes_back_is_found_by_the_next_try() -> None:
         await camera.power_on()
         await more(viewer)
         assert faults["pull", "unreachable"] <= 3
-        assert camera.connections == 2
+        assert camera.plays == 2
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ async def test_media_go_on_when_a_camera_changes_its_mind(
     what: Callable[[FaultCamera], None],
 ) -> None:
     """On the same connection, with no hole that a viewer would see."""
-    async with fault_camera() as camera, watched(camera) as (edge, viewer):
+    async with fault_camera() as camera, watched(camera, pulls=PATIENT) as (edge, viewer):
         what(camera)
         await more(viewer, 120)
         assert camera.connections == 1
@@ -231,7 +232,7 @@ async def test_weather_costs_units_but_never_spoils_one(
     sent = {tuple(map(bytes, u.parts)): u for u in clip_units(SMALL)[1]}
     async with (
         fault_camera(weather=wind, speed=2, payload_bytes=200) as camera,
-        watched(camera, transport) as (edge, viewer),
+        watched(camera, transport, PATIENT) as (edge, viewer),
     ):
         await more(viewer, 100)
         assert camera.connections == 1
@@ -250,7 +251,7 @@ async def test_stamps_that_wrap_are_no_event() -> None:
     """32 bits of both tracks and 16 of the sequence, within the first two seconds."""
     async with (
         fault_camera(before_wrap_s=1.5, first_sequence=65_500) as camera,
-        watched(camera) as (_, viewer),
+        watched(camera, pulls=PATIENT) as (_, viewer),
     ):
         await more(viewer, 150)
         assert viewer.cuts == 0
