@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
+MAX_TEXTS = 8  # against a peer whose every word is another
 RETELL_US = 10 * 60_000_000  # what stays away is told again, for who reads the log late
 
 
+@dataclass(slots=True)
+class _Told:
+    at_us: int
+    untold: int = 0  # the same since, attempt after attempt
+
+
 class Telling:
-    """Attempts that fail the same way are not news. Times are monotonic microseconds."""
+    """Attempts that fail in a way that was told are not news. Times are monotonic microseconds."""
 
     def __init__(self) -> None:
-        self._told = ""  # the fault that was told last and has not healed
-        self._told_us = 0
-        self._untold = 0  # the same one since, attempt after attempt
+        self._told: dict[str, _Told] = {}  # what has not healed, the oldest first
 
     @property
     def is_failing(self) -> bool:
@@ -21,16 +27,19 @@ class Telling:
         return bool(self._told)
 
     def heal(self) -> None:
-        self._told = ""
+        self._told.clear()
 
     def tell(self, text: str, now_us: int) -> tuple[int, str]:
         """The level and the words."""
-        if text != self._told:
-            self._told, self._told_us, self._untold = text, now_us, 0
+        told = self._told.get(text)
+        if told is None:
+            if len(self._told) >= MAX_TEXTS:
+                del self._told[next(iter(self._told))]
+            self._told[text] = _Told(now_us)
             return logging.WARNING, text
-        self._untold += 1
-        if now_us - self._told_us < RETELL_US:
+        told.untold += 1
+        if now_us - told.at_us < RETELL_US:
             return logging.DEBUG, text
-        text += f" (still, after {self._untold} more attempts)"
-        self._told_us, self._untold = now_us, 0
+        text += f" (still, after {told.untold} more attempts)"
+        told.at_us, told.untold = now_us, 0
         return logging.WARNING, text

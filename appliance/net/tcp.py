@@ -22,6 +22,7 @@ from typing import Generic, Protocol, TypeVar
 
 from appliance.errors import PeerError
 from appliance.net.address import is_ip
+from appliance.net.connecting import legible
 
 Event = TypeVar("Event")
 
@@ -367,20 +368,23 @@ async def connect_tcp(
 ) -> TcpConnection[Event]:
     """A client's connection; the core's first words are sent.
 
-    All addresses of the name are tried. Raises: OSError (ssl.SSLError too), TimeoutError after
-    `limits.deadline_s`.
+    All addresses of the name are tried. Raises: OSError (ssl.SSLError too) in the system's words,
+    TimeoutError after `limits.deadline_s`.
     """
     limits = limits or TcpLimits()
     connection = TcpConnection(core, limits, peer_ip=host, is_tls=tls is not None)
-    async with asyncio.timeout(limits.deadline_s):
-        await asyncio.get_running_loop().create_connection(
-            lambda: connection,
-            host,
-            port,
-            ssl=tls,
-            server_hostname=host if tls else None,
-            # Python 3.11 forgets a socket that is connected while the race is called off.
-            happy_eyeballs_delay=None if is_ip(host) else 0.25,
-        )
+    try:
+        async with asyncio.timeout(limits.deadline_s):
+            await asyncio.get_running_loop().create_connection(
+                lambda: connection,
+                host,
+                port,
+                ssl=tls,
+                server_hostname=host if tls else None,
+                # Python 3.11 forgets a socket that is connected while the race is called off.
+                happy_eyeballs_delay=None if is_ip(host) else 0.25,
+            )
+    except OSError as error:
+        raise legible(error) from None
     connection.flush()
     return connection

@@ -20,7 +20,7 @@ from appliance.wire.rtmp.message import MessageType
 SECRET = "str34m-K3y"
 BACKENDS = ("hangs", "500", "long", "html", "0", "elsewhere")
 WORDS = {
-    "refuses": "Connect call failed",
+    "refuses": "connection refused",
     "blackhole": "",
     "mute": "",
     "deaf": "",

@@ -162,7 +162,7 @@ class EdgeService:
                     self._tell_absent(feed)
                     self._remember_absent(feed.stream.name)
                     return
-                await asyncio.sleep(min(delay_s, left_us / 1_000_000))
+                await feed.pause(min(delay_s, left_us / 1_000_000))
         finally:
             self._end(feed)
 

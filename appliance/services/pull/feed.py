@@ -4,6 +4,9 @@ Theory of operation: an attempt is one connection. When it ends, the next server
 turn, at once, until as many have failed in a row as there are; only then is waited. A server that
 was well for some time starts that count anew, so its viewers go on from the next one without delay.
 
+Who was not there at all is waited for otherwise: it is looked for every second, and asked as soon
+as it listens. The back-off is for those that listen, and fail.
+
 A server that has brought no media after a second is not given up, but the next one is asked beside
 it; who brings media first goes on alone. So one that swallows everything costs viewers a second.
 """
@@ -20,9 +23,10 @@ from appliance.hub.telling import Telling
 from appliance.net.supervisor import Backoff
 from appliance.services.contract import Context
 from appliance.services.pull.connection import Connection, Plan
-from appliance.services.pull.faults import LOGIN, PullFault
+from appliance.services.pull.faults import LOGIN, Away, PullFault
+from appliance.services.pull.knock import first_listening
 from appliance.services.pull.refusal import Patience
-from appliance.services.pull.remote import Address, HttpAddress, scrub, shown
+from appliance.services.pull.remote import Address, HttpAddress, door, scrub, shown
 from appliance.wire.rtmp.address import RtmpAddress
 from appliance.wire.rtsp.target import RtspAddress
 
@@ -37,6 +41,7 @@ class PullFeed:
 
     plan: may be replaced; holds for connections from then on.
     rounds: how often in a row all servers have failed. last_error: fit for anybody's eyes.
+    away: of the servers, those that took no connection when they were asked last.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class PullFeed:
         self.plan = plan
         self.last_error = ""
         self.rounds = 0
+        self.away: set[Address] = set()
         self._context = context
         self._clock = context.hub.clock
         self._turn = first  # the one that is asked next
@@ -60,26 +66,43 @@ class PullFeed:
         self._hurry = asyncio.Event()
         self._due_us: int | None = None  # while waiting: when it is tried again
         self._telling = Telling()
+        self._was_told = False  # of the outage that lasts
+        self._lost_us = self._clock.monotonic_us()  # when there was media last, or nothing yet
+        self._called: Address | None = None  # was away, listens, and is asked next
 
     async def run(self) -> None:
         while True:
             await self._wait_turn()
             self._hurry.clear()
-            await self._pause(await self.attempt() or 0.0)
+            await self.pause(await self.attempt() or 0.0)
 
     def retry(self) -> None:
         """Somebody may have mended what was wrong: it is tried at once."""
         self._hurry.set()
 
-    async def _pause(self, seconds: float) -> None:
-        self._due_us = self._clock.monotonic_us() + int(seconds * 1_000_000)
-        try:
-            async with asyncio.timeout(seconds):
-                await self._hurry.wait()
-        except TimeoutError:
+    async def pause(self, delay_s: float) -> None:
+        """Between two attempts; shorter by `retry`, or if a server that was away listens."""
+        self._called = None
+        if not delay_s:
             return
+        self._due_us = self._clock.monotonic_us() + int(delay_s * 1_000_000)
+        ends = {asyncio.create_task(one) for one in (self._hurry.wait(), self._listen_for_away())}
+        try:
+            done, _ = await asyncio.wait(ends, timeout=delay_s, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
         finally:
             self._due_us = None
+            for one in ends:
+                one.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+
+    async def _listen_for_away(self) -> None:
+        """Until one of them listens, whose turn it is then."""
+        addresses = self.plan.addresses
+        doors = {one: door(one) for one in addresses if one in self.away}
+        self._called = await first_listening(doors)
+        self._turn = addresses.index(self._called)
 
     async def _wait_turn(self) -> None:
         """Returns when it is wanted and nobody else publishes under this name."""
@@ -158,16 +181,22 @@ class PullFeed:
         for connection, run in self._connections.items():
             if connection is not winner and run is not None:
                 run.cancel()
+        if self._was_told:
+            away_s = (self._clock.monotonic_us() - self._lost_us) / 1_000_000
+            winner.session.log.info("is back after %.0f s", away_s)
+            self._was_told = False
 
     def _after_fault(self, connection: Connection, fault: PullFault) -> float:
         now_us = self._clock.monotonic_us()
         began_us = connection.first_unit_us
         ran_s = 0.0 if began_us is None else (now_us - began_us) / 1_000_000
         if began_us is not None:
-            self._telling.heal()
+            self._lost_us = now_us
             self._patience.let_in()
         if ran_s >= HEALTHY_S:
+            self._telling.heal()
             self._failures = self.rounds = 0
+        self._note_absence(connection.address, fault)
         self._failures += 1
         delay_s = 0.0
         if self._failures % len(self.plan.addresses) == 0:
@@ -175,15 +204,30 @@ class PullFeed:
             delay_s = self._backoff.next_s(ran_s)
             if fault.reason == LOGIN:
                 delay_s = self._patience.next_s()
+        self._tell(connection, fault, delay_s)
+        return delay_s
+
+    def _note_absence(self, address: Address, fault: PullFault) -> None:
+        was_away = address in self.away
+        self.away.discard(address)
+        if not isinstance(fault, Away):
+            if was_away:
+                self._backoff.failures = 0  # it starts: what it cannot do yet it may do soon
+        elif address != self._called:  # else it hears us, and does not; so knocking says nothing
+            self.away.add(address)
+
+    def _tell(self, connection: Connection, fault: PullFault, delay_s: float) -> None:
         self.last_error = f"{fault.reason}: {fault}"[:MAX_ERROR_CHARS]
-        level, text = self._telling.tell(self.last_error, now_us)
+        level, text = self._telling.tell(self.last_error, self._clock.monotonic_us())
         if self._is_quiet and not self.stream.has_run:
             level = logging.DEBUG
+        self._was_told |= level >= logging.WARNING
         # Told here and not by `faults`, which tells one of a kind a second: each stream counts.
         self._context.faults.counts["pull", fault.reason] += 1
         again = f"trying again in {_seconds(delay_s)} s" if delay_s else "on to the next"
+        if delay_s and connection.address in self.away:
+            again = "looking for it every second"
         connection.session.log.log(level, "%s; %s", text, again)
-        return delay_s
 
     def report(self) -> dict[str, Any]:
         """For the API; nothing in it is secret."""

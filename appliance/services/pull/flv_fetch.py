@@ -9,10 +9,12 @@ from aiohttp import hdrs
 
 from appliance import __version__
 from appliance.containers.flv_demuxer import FlvDemuxer
+from appliance.net.connecting import is_absence, legible
 from appliance.net.horizon import Horizon
 from appliance.net.tls import ClientTls
-from appliance.services.pull.faults import ENDED, REFUSED, UNREACHABLE, PullFault
+from appliance.services.pull.faults import ENDED, REFUSED, UNREACHABLE, Away, PullFault
 from appliance.services.pull.intake import Intake
+from appliance.services.pull.reach import connect_limit_s
 from appliance.services.pull.refusal import login_refused
 from appliance.services.pull.remote import HttpAddress, http_redirected
 
@@ -34,7 +36,8 @@ async def fetch_flv(address: HttpAddress, tls: ClientTls, intake: Intake, limit_
         force_close=True,
         socket_factory=horizon.make_socket,
     )
-    timeout = aiohttp.ClientTimeout(total=None, connect=limit_s)
+    wait_s = connect_limit_s(limit_s)
+    timeout = aiohttp.ClientTimeout(total=None, connect=limit_s, sock_connect=wait_s)
     try:
         async with aiohttp.ClientSession(
             connector=connector,
@@ -48,6 +51,13 @@ async def fetch_flv(address: HttpAddress, tls: ClientTls, intake: Intake, limit_
                 horizon.move_on()
     except aiohttp.ClientSSLError as error:
         raise PullFault(UNREACHABLE, f"TLS: {error}") from None
+    except aiohttp.ConnectionTimeoutError:
+        raise Away(f"no connection within {wait_s:.2g} s") from None
+    except aiohttp.ClientConnectorError as error:
+        cause = legible(error.os_error)
+        if is_absence(cause):
+            raise Away(str(cause.strerror)) from None
+        raise PullFault(UNREACHABLE, str(error)) from None
     except aiohttp.ClientPayloadError:
         raise PullFault(ENDED, "the server closed the connection") from None
     except aiohttp.ClientError as error:

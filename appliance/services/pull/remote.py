@@ -105,6 +105,13 @@ def on_origin(origin: str, name: str) -> Address:
     return parse_remote(f"{base.rstrip('/')}/{quote(name, safe='/:')}{suffix}{query}")
 
 
+def door(address: Address) -> tuple[str, int]:
+    """Host and port of its TCP connection."""
+    if isinstance(address, HttpAddress):
+        return address.endpoint[1:]
+    return address.host, address.port
+
+
 def shown(address: Address) -> str:
     """What may be told to anybody: without user, password and query, and without the name in an
     RTMP address, which is often the key to publish there, too, or a path in which cameras of

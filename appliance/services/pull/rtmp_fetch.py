@@ -8,16 +8,16 @@ from appliance import __version__
 from appliance.containers.flv_tag_reader import FlvTagReader
 from appliance.hub.clock import SYSTEM_CLOCK
 from appliance.net.horizon import Horizon
-from appliance.net.tcp import TcpConnection, TcpLimits, connect_tcp
+from appliance.net.tcp import TcpConnection
 from appliance.net.tls import ClientTls
 from appliance.services.pull.faults import ENDED, REFUSED, PullFault
 from appliance.services.pull.intake import Intake
+from appliance.services.pull.reach import reach
 from appliance.wire.rtmp.address import RtmpAddress, redirected
 from appliance.wire.rtmp.client import Ended, Event, Purpose, Refused, RtmpClient, Started
 from appliance.wire.rtmp.message import Message
 
 MAX_REDIRECTS = 3
-UNHANDLED_BYTES = 1 << 20  # a keyframe comes in one go
 AGENT = f"LNX 9,0,124,2 (Porthole/{__version__})"  # servers look at how it begins
 
 
@@ -65,12 +65,8 @@ async def _play(
 ) -> Refused:
     """Returns if the server refuses."""
     core = PlayCore(address)
-    limits = TcpLimits(deadline_s=limit_s, idle_s=None, unhandled_bytes=UNHANDLED_BYTES)
-    context = tls.context() if address.is_tls else None
-    connection = await connect_tcp(address.host, address.port, core, limits, tls=context)
+    connection = await reach(core, address, tls, horizon, limit_s)
     try:
-        if connection.transport is not None:
-            horizon.admit(connection.transport.get_extra_info("peername")[0])
         return await _receive(connection, intake)
     finally:
         core.rtmp.stop()

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from dataclasses import dataclass
 
 from appliance import __version__
 from appliance.hub.clock import SYSTEM_CLOCK
 from appliance.net.horizon import Horizon
-from appliance.net.tcp import TcpConnection, TcpLimits, connect_tcp
+from appliance.net.tcp import TcpConnection
 from appliance.net.tls import ClientTls
-from appliance.services.pull.faults import ENDED, REFUSED, UNREACHABLE, PullFault
+from appliance.services.pull.faults import ENDED, REFUSED, PullFault
+from appliance.services.pull.reach import local_ip, peer_ip, reach
 from appliance.services.pull.refusal import CODES, login_refused
 from appliance.wire.rtsp.client import Event, RtspClient
 from appliance.wire.rtsp.target import RtspAddress
 from appliance.wire.rtsp.tunnel import TunnelClient
 
 AGENT = f"Porthole/{__version__}"
-CONNECT_S = 5.0  # against a camera that is switched off, behind a switch that is not
-UNHANDLED_BYTES = 1 << 20  # a keyframe comes in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ class Wire:
 
     def __init__(self, connection: Connection, post: Connection | None = None) -> None:
         self.connection = connection
-        self.local_ip, self.peer_ip = _ends(connection)
+        self.local_ip, self.peer_ip = local_ip(connection), peer_ip(connection)
         self._post = post
 
     def flush(self) -> None:
@@ -135,33 +133,8 @@ async def open_wire(
     """Connected, and nothing said by `rtsp` yet. Raises: PullFault, PeerError, OSError."""
     if through_http:
         return await _open_tunnel(rtsp, address, tls, horizon, limit_s)
-    connection = await _connect(PlainCore(rtsp), address, tls, horizon, limit_s)
+    connection = await reach(PlainCore(rtsp), address, tls, horizon, limit_s)
     return Wire(connection)
-
-
-async def _connect(
-    core: PlainCore | GetCore | PostCore,
-    address: RtspAddress,
-    tls: ClientTls,
-    horizon: Horizon,
-    limit_s: float,
-) -> Connection:
-    limits = TcpLimits(deadline_s=limit_s, idle_s=None, unhandled_bytes=UNHANDLED_BYTES)
-    context = tls.context() if address.is_tls else None
-    wait_s = min(CONNECT_S, limit_s)
-    deadline = asyncio.timeout(wait_s)
-    try:
-        async with deadline:
-            connection = await connect_tcp(address.host, address.port, core, limits, tls=context)
-    except TimeoutError:
-        raise PullFault(UNREACHABLE, f"no connection within {wait_s:g} s") from None
-    try:
-        horizon.admit(_ends(connection)[1])
-    except BaseException:
-        connection.abort()
-        await connection.close()
-        raise
-    return connection
 
 
 async def _open_tunnel(
@@ -172,12 +145,12 @@ async def _open_tunnel(
         host = address.place.partition("://")[2]
         tunnel = TunnelClient(address.resource, host, secrets.token_hex(11), AGENT)
         core = GetCore(rtsp, tunnel, rtsp.auth.header("GET", address.resource))
-        get = await _connect(core, address, tls, horizon, limit_s)
+        get = await reach(core, address, tls, horizon, limit_s)
         try:
             await _wait_opened(get)
             if tunnel.refused is None:
                 post_core = PostCore(rtsp, tunnel, rtsp.auth.header("POST", address.resource))
-                core.post = await _connect(post_core, address, tls, horizon, limit_s)
+                core.post = await reach(post_core, address, tls, horizon, limit_s)
                 return Wire(get, core.post)
             challenges = tunnel.refused.headers.all("www-authenticate")
             code = tunnel.refused.code
@@ -199,12 +172,3 @@ async def _wait_opened(connection: Connection) -> None:
     async for _ in connection:
         return
     raise PullFault(ENDED, "the camera closed the connection of a tunnel")
-
-
-def _ends(connection: Connection) -> tuple[str, str]:
-    transport = connection.transport
-    if transport is None:
-        return "", ""
-    ends = (transport.get_extra_info(name) for name in ("sockname", "peername"))
-    local, peer = (str(end[0]) if end else "" for end in ends)
-    return local, peer

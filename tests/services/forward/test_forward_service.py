@@ -79,7 +79,7 @@ async def test_absent_destination_is_tried_again_until_it_is_there() -> None:
         forward_site(rule(f"rtmp://127.0.0.1:{port}/live/{KEY}")) as site,
         filming(Camera(site.hub)),
     ):
-        await site.until_error("Connect call failed")
+        await site.until_error("connection refused")
         assert site.row()["state"] in {"waiting", "connecting"}
         async with origin(port=port) as there:
             await site.until(lambda: len(there.media) > 10)

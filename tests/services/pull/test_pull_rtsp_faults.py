@@ -79,7 +79,7 @@ async def test_pull_of_a_camera_that_is_off_is_tried_again() -> None:
         stream = from_camera(camera)
         await camera.power_off()
         async with place(stream, serves=False, pulls=QUICK) as edge:
-            await until_error(edge, "unreachable: Connect call failed")
+            await until_error(edge, "unreachable: connection refused")
             await camera.power_on()
             await until(lambda: edge.stream.is_live)
 
