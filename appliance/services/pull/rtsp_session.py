@@ -134,9 +134,10 @@ class RtspSession:
                 self._set_up(event)
             case SetUp(url, transport):
                 self._agree(url, transport)
-            case Playing():
+            case Playing(infos):
                 self._wire.established()
                 assert self._publishing is not None
+                self._publishing.note_beginnings(infos)
                 self._publishing.begin(now_us)
                 self._report_due_us = now_us + REPORT_US
             case Refused("SETUP", code, reason) if code in NO_SUCH_TRANSPORT:

@@ -6,6 +6,7 @@ begin with sound and start anew.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from appliance.media.track import Kind, Track
@@ -17,6 +18,7 @@ from appliance.wire.rtp.formats.contract import Depacketizer
 from appliance.wire.rtp.incoming import MAX_KEY_WAIT_US, IncomingTrack
 from appliance.wire.rtp.session_clock import SessionClock
 from appliance.wire.rtsp.client import Described
+from appliance.wire.rtsp.rtp_info import RtpInfo
 from appliance.wire.rtsp.target import resolve_control
 from appliance.wire.sdp.offers import Format, Offer, offers
 from appliance.wire.sdp.parse import parse
@@ -102,6 +104,14 @@ class Publishing:
         self.begun_us = now_us
         for track in self._tracks.values():
             track.heard_us = track.arrived_us = now_us
+
+    def note_beginnings(self, infos: Iterable[RtpInfo]) -> None:
+        """Of the answer to PLAY, before any packet is taken. A camera may call itself by another
+        address there, but its tracks by their names."""
+        for info in infos:
+            for track in self._tracks.values():
+                if info.timestamp is not None and _last_name(info.url) == _last_name(track.url):
+                    track.incoming.clock.begin(info.timestamp)
 
     @property
     def packets(self) -> int:
@@ -212,3 +222,7 @@ class Publishing:
         return {
             number: one.incoming.report(ssrc, cname, now_us) for number, one in self._tracks.items()
         }
+
+
+def _last_name(url: str) -> str:
+    return url.rstrip("/").rpartition("/")[2]

@@ -10,6 +10,7 @@ from appliance.services.pull.rtsp_notes import Notes
 from appliance.services.pull.rtsp_tracks import Publishing, choose_tracks
 from appliance.wire.rtp.packet import header
 from appliance.wire.rtsp.client import Described
+from appliance.wire.rtsp.rtp_info import parse_rtp_info
 
 SDP = b"v=0\r\nm=audio 0 RTP/AVP 8\r\na=control:sound\r\n"
 SILENCE_US = 5_000_000
@@ -44,3 +45,15 @@ def test_media_before_the_answer_to_play_are_published() -> None:
         if number == 1:
             publishing.begin(now_us=30_000)
     assert [unit.size_bytes for unit in basket.units] == [160] * 3
+
+
+def test_beginnings_belong_to_tracks_by_name_whatever_the_camera_calls_itself() -> None:
+    sdp = SDP + b"m=video 0 RTP/AVP 26\r\na=control:picture\r\n"
+    _, tracks = choose_tracks(Described(sdp, "rtsp://camera/"), patience_us=0)
+    publishing = Publishing(tracks, Basket(), Notes(), SILENCE_US)
+    publishing.note_beginnings(
+        parse_rtp_info("url=rtsp://10.0.0.9/picture;rtptime=900,url=sound/;rtptime=80")
+    )
+    video, audio = (track.incoming.clock for track in tracks)
+    video_us = video.us(video.stamps.unroll(900), 5_000_000)
+    assert audio.us(audio.stamps.unroll(240), 5_100_000) == video_us + 20_000

@@ -54,14 +54,40 @@ def test_tracks_with_clocks_of_their_own_stay_where_they_are() -> None:
     assert audio.shifts == 0
 
 
-def test_report_before_the_first_packet_counts_once_that_comes() -> None:
+@pytest.mark.parametrize("late_us", [600_000, 12_000])
+def test_report_before_the_first_packet_counts_once_that_comes(late_us: int) -> None:
+    """To the microsecond, as nothing was given yet."""
     clock = SessionClock()
     video, audio = clock.track(90_000), clock.track(8000)
     video.note(report(0, NOW_US))
     audio.note(report(AUDIO_BASE, NOW_US))
     video.us(video.stamps.unroll(0), ARRIVAL_US)
-    audio_us = audio.us(audio.stamps.unroll(AUDIO_BASE + 80), ARRIVAL_US + 600_000)
+    audio_us = audio.us(audio.stamps.unroll(AUDIO_BASE + 80), ARRIVAL_US + late_us)
     assert abs(audio_us - ARRIVAL_US - 10_000) <= 1
+
+
+@pytest.mark.parametrize(
+    ("video_begins", "audio_begins", "expected_us"),
+    [
+        (0, AUDIO_BASE, 10_000),
+        (-4500 & 0xFFFFFFFF, AUDIO_BASE - 400, 10_000),  # both before the first packets
+        (0, None, 70_000),
+        (None, AUDIO_BASE, 70_000),
+        (0, 0, 70_000),  # of cameras that say so whatever they send
+        (0, AUDIO_BASE + 8000, 70_000),
+    ],
+)
+def test_stamps_of_one_moment_place_a_track_if_they_can_be_true(
+    video_begins: int | None, audio_begins: int | None, expected_us: int
+) -> None:
+    clock = SessionClock()
+    video, audio = clock.track(90_000), clock.track(8000)
+    for track, stamp in ((video, video_begins), (audio, audio_begins)):
+        if stamp is not None:
+            track.begin(stamp)
+    video.us(video.stamps.unroll(0), ARRIVAL_US)
+    audio_us = audio.us(audio.stamps.unroll(AUDIO_BASE + 80), ARRIVAL_US + 70_000)
+    assert audio_us == ARRIVAL_US + expected_us
 
 
 def test_wall_clock_of_the_axis_is_told_once_reports_do() -> None:
