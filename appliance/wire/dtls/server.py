@@ -1,8 +1,9 @@
 """The passive side of DTLS-SRTP: datagrams in, datagrams and SRTP keys out (RFC 5764, RFC 8827).
 
 Theory of operation: HANDSHAKE → CONNECTED → CLOSED; any fault in the handshake goes to CLOSED at
-once. OpenSSL does the protocol between two memory buffers, one datagram at a time. Who may talk to
-it at all is the caller's to know: nothing from an address that ICE has not validated comes here.
+once, but a connected session ends by the peer's goodbye or by its caller only, whatever else comes.
+OpenSSL does the protocol between two memory buffers, one datagram at a time. Who may talk to it at
+all is the caller's to know: nothing from an address that ICE has not validated comes here.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class DtlsServer:
         "_flight",
         "_heard_bytes",
         "_heard_datagrams",
+        "_is_deaf",
         "_output",
         "dropped_datagrams",
         "ignored_bytes",
@@ -71,6 +73,7 @@ class DtlsServer:
         self._heard_bytes = self._heard_datagrams = 0
         self._allowance = Allowance(MAX_BYTES_PER_S)
         self._output: list[bytes] = []
+        self._is_deaf = False
         self.dropped_datagrams = self.ignored_bytes = 0
         self.keys: SrtpKeys | None = None
         self.state = DtlsState.HANDSHAKE
@@ -132,7 +135,7 @@ class DtlsServer:
         if not RECORD_HEADER_BYTES <= size <= MAX_RECEIVED_BYTES or not 20 <= datagram[0] <= 63:
             return False
         if self.state is DtlsState.CONNECTED:
-            return self._allowance.take(size, now_us)
+            return not self._is_deaf and self._allowance.take(size, now_us)
         self._heard_bytes += size
         self._heard_datagrams += 1
         if self._heard_bytes > MAX_HANDSHAKE_BYTES or (
@@ -178,8 +181,8 @@ class DtlsServer:
             return
         except SSL.ZeroReturnError:
             self._end()
-        except SSL.Error as error:
-            raise PeerError(f"DTLS failed: {_reason(error)}") from None
+        except SSL.Error:
+            self._is_deaf = True  # a forged record does that to OpenSSL 3.5; SRTP goes on without
 
     def _collect(self, now_us: int) -> None:
         """What OpenSSL has to say is a flight of the handshake, or an alert."""
