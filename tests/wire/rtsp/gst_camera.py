@@ -2,7 +2,7 @@
 
 gst_camera.py LAUNCH [USER PASSWORD] [OPTION…]: says its port on the first line, then serves
 /camera. --hold: answers nobody before a line is read. --by: udp, multicast or tcp only.
---tls FILE: certificate and key, in PEM.
+--tls FILE: certificate and key, in PEM. --port: instead of a free one.
 """
 
 import argparse
@@ -21,12 +21,13 @@ parser.add_argument("credentials", nargs="*")
 parser.add_argument("--hold", action="store_true")
 parser.add_argument("--by", default="")
 parser.add_argument("--tls", default="")
+parser.add_argument("--port", default="0")
 given = parser.parse_args()
 
 Gst.init(None)
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
-server.set_service("0")
+server.set_service(given.port)
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_launch(f"( {given.launch} )")
 factory.set_shared(True)
