@@ -1,7 +1,8 @@
 """From what a file says to frozen dataclasses, by their field types, with every fault at once.
 
 A field's metadata can hold `key` (its name in the file), `unit` (duration, bytes, bps), `min`,
-`max`, `choices`, `check` (a function that raises ConfigError) and `secret` (no message shows it).
+`max`, `choices`, `check` (a function that raises ConfigError), `secret` (no message shows it) and
+`verbatim` (may hold what looks like a command).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ WORDS = {"true": True, "yes": True, "on": True, "1": True} | {
 # There is no command anywhere in the configuration, so nothing that looks like one is taken for
 # anything else either. (`&` stays: cameras have it in their URLs.)
 _COMMAND = re.compile(r"\A\s*exec:|[`|;<>\x00-\x1f\x7f]|\$[({]", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # of what may be anything else, as passwords may
 _ABSENT: Any = object()
 
 
@@ -231,7 +233,7 @@ def _scalar(key: Key, hint: Any, raw: Any) -> Any:
         return _typed(value, bool, "true or false")
     if hint in {int, float}:
         return _number(key, hint, raw)
-    text = _string(raw)
+    text = _string(raw, is_verbatim=bool(key.field.metadata.get("verbatim")))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return hint(_chosen(text, [member.value for member in hint]))
     if "choices" in key.field.metadata:
@@ -285,12 +287,14 @@ def _number(key: Key, hint: type[int] | type[float], raw: Any) -> float:
     return hint(raw)
 
 
-def _string(raw: Any) -> str:
+def _string(raw: Any, *, is_verbatim: bool = False) -> str:
     text: str = _typed(raw, str, "a string in quotes")
     if len(text) > MAX_STRING_CHARS:
         raise ConfigError(f"has {len(text)} characters, at most {MAX_STRING_CHARS} are possible")
-    if match := _COMMAND.search(text):
-        raise ConfigError(f"must not contain {show(match.group())}; nothing here runs commands")
+    if match := (_CONTROL if is_verbatim else _COMMAND).search(text):
+        sign = match.group()
+        hint = f"; in an address write %{ord(sign):02X}" if len(sign) == 1 and "://" in text else ""
+        raise ConfigError(f"must not contain {show(sign)}; nothing here runs commands{hint}")
     return str(text)
 
 

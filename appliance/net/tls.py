@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 from appliance.errors import ConfigError
+from appliance.net.tls_pin import pinned_context
 
 
 def server_context(cert: str, key: str) -> ssl.SSLContext:
@@ -43,18 +44,21 @@ def client_context(ca: str = "", *, insecure: bool = False) -> ssl.SSLContext:
 class ClientTls:
     """A client context that is made when it is first used: it holds a megabyte of authorities.
 
+    fingerprint: of the only certificate that will do; nothing else counts then.
     Raises: ConfigError if there is no reading `ca`.
     """
 
-    def __init__(self, ca: str = "", *, insecure: bool = False) -> None:
-        self._ca, self._insecure = ca, insecure
+    def __init__(self, ca: str = "", *, insecure: bool = False, fingerprint: str = "") -> None:
+        self._ca, self._insecure, self._fingerprint = ca, insecure, fingerprint
         self._context: ssl.SSLContext | None = None
         if ca:
             self.context()
 
     def context(self) -> ssl.SSLContext:
         """Raises: ConfigError."""
-        if self._context is None:
+        if self._context is None and self._fingerprint:
+            self._context = pinned_context(self._fingerprint)
+        elif self._context is None:
             self._context = client_context(self._ca, insecure=self._insecure)
         return self._context
 

@@ -17,6 +17,9 @@ from appliance.net.fanout_pool import Latency
 from appliance.net.http import Request, Router
 from appliance.net.supervisor import Supervisor
 from appliance.net.systemd import Watchdog
+from appliance.net.tls_pin import parse_fingerprint
+
+MIN_SILENCE_US = 500_000
 
 
 def check_even(side_px: int) -> None:
@@ -29,6 +32,18 @@ def check_rotation(degrees: int) -> None:
     """Raises: ConfigError."""
     if degrees not in {0, 90, 180, 270}:
         raise ConfigError("give 0, 90, 180 or 270")
+
+
+def check_silence(silence_us: int) -> None:
+    """Raises: ConfigError."""
+    if 0 < silence_us < MIN_SILENCE_US:
+        raise ConfigError("give at least 500ms, or 0s for what [pull] has")
+
+
+def check_fingerprint(text: str) -> None:
+    """Raises: ConfigError."""
+    if text:
+        parse_fingerprint(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +135,36 @@ class RtspSettings:
     """`[stream.rtsp]`, of sources that are fetched by RTSP.
 
     transport: how packets come; "auto": by TCP, or UDP if nothing does; "http": through a tunnel.
+    tracks: which of them are asked for.
+    silence_us: without media of one of them, and it is tried anew; 0: as `[pull]` has it.
+    user, password: in place of those in the address. password_file: holds the password; a name
+        without a slash is one of systemd's credentials.
+    tls_verify: whether the certificate must be signed by an authority. tls_fingerprint: of the only
+        one that will do, whoever signed it.
     """
 
     transport: str = field(
         default="auto", metadata={"choices": ("auto", "tcp", "udp", "multicast", "http")}
     )
+    tracks: str = field(default="all", metadata={"choices": ("all", "video", "audio")})
+    silence_us: int = field(
+        default=0,
+        metadata={
+            "key": "silence",
+            "unit": "duration",
+            "max": 600_000_000,
+            "check": check_silence,
+        },
+    )
+    user: str = ""
+    password: str = field(default="", repr=False, metadata={"secret": True, "verbatim": True})
+    password_file: str = ""
+    tls_verify: bool = True
+    tls_fingerprint: str = field(default="", metadata={"check": check_fingerprint})
+
+    def __post_init__(self) -> None:
+        if self.password and self.password_file:
+            raise ConfigError("give password or password_file, not both")
 
 
 @dataclass(frozen=True, slots=True)

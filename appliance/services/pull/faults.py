@@ -40,6 +40,7 @@ class Away(PullFault):
 UNREACHABLE = "unreachable"
 REFUSED = "refused"
 LOGIN = "login"
+TLS = "tls"
 ENDED = "ended"
 SILENT = "silent"
 GARBAGE = "garbage"

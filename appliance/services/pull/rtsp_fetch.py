@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ from appliance.errors import PeerError
 from appliance.hub.clock import SYSTEM_CLOCK
 from appliance.net.horizon import Horizon
 from appliance.net.tls import ClientTls
+from appliance.net.tls_pin import OtherCertificate, read_fingerprint
 from appliance.services.contract import RtspSettings
-from appliance.services.pull.faults import REFUSED, SILENT, PullFault
+from appliance.services.pull.faults import REFUSED, SILENT, TLS, PullFault
 from appliance.services.pull.intake import Inlet
 from appliance.services.pull.rtsp_notes import Notes, Way
 from appliance.services.pull.rtsp_session import RtspSession, Unfit
@@ -90,14 +92,7 @@ class RtspFetch:
     async def _connect_and_play(
         self, client: RtspClient, way: Way, *, has_other: bool
     ) -> RtspAddress | Unfit:
-        wire = await open_wire(
-            client,
-            self._address,
-            self._tls,
-            self._horizon,
-            self._limit_s,
-            through_http=way is Way.HTTP,
-        )
+        wire = await self._open(client, way)
         session = RtspSession(
             client,
             wire,
@@ -105,6 +100,7 @@ class RtspFetch:
             self._camera.notes,
             way,
             silence_us=self._camera.silence_us,
+            tracks=self._camera.settings.tracks,
             has_other=has_other,
         )
         try:
@@ -112,6 +108,25 @@ class RtspFetch:
         finally:
             self._was_answered = client.is_idle
             await _say_goodbye(client, wire)
+
+    async def _open(self, client: RtspClient, way: Way) -> Wire:
+        address, is_tunnel = self._address, way is Way.HTTP
+        try:
+            return await open_wire(
+                client, address, self._tls, self._horizon, self._limit_s, through_http=is_tunnel
+            )
+        except OtherCertificate as error:
+            text = f'another certificate than tls_fingerprint says; it shows "{error.seen}"'
+            raise PullFault(TLS, text) from None
+        except ssl.SSLCertVerificationError as error:
+            # Not where a redirect leads: nobody may be told to trust that.
+            seen = "" if self._redirects else await read_fingerprint(address.host, address.port)
+            text = "untrusted certificate"
+            if seen:
+                text += f'; tls_fingerprint = "{seen}" in [stream.rtsp] trusts it'
+            raise PullFault(TLS, text, said=error.verify_message) from None
+        except ssl.SSLError as error:
+            raise PullFault(TLS, str(error.reason or error).lower().replace("_", " ")) from None
 
 
 async def _say_goodbye(client: RtspClient, wire: Wire) -> None:

@@ -20,7 +20,7 @@ from appliance.services.pull.intake import Inlet
 from appliance.services.pull.refusal import CODES, login_refused
 from appliance.services.pull.rtsp_notes import Notes, Way
 from appliance.services.pull.rtsp_ports import Ports
-from appliance.services.pull.rtsp_tracks import CameraTrack, Publishing, choose_tracks
+from appliance.services.pull.rtsp_tracks import KINDS, CameraTrack, Publishing, choose_tracks
 from appliance.services.pull.rtsp_wire import Wire
 from appliance.wire.rtp.reorder import DEFAULT_PATIENCE_US
 from appliance.wire.rtsp.client import (
@@ -54,6 +54,7 @@ class Unfit:
 class RtspSession:
     """`run` once.
 
+    tracks: as `[stream.rtsp]` has it.
     has_other: whether another way is tried if nothing comes by this one.
     """
 
@@ -66,6 +67,7 @@ class RtspSession:
         way: Way,
         *,
         silence_us: int,
+        tracks: str,
         has_other: bool,
     ) -> None:
         self._client = client
@@ -74,6 +76,7 @@ class RtspSession:
         self._notes = notes
         self._way = way
         self._silence_us = silence_us
+        self._kinds = KINDS[tracks]
         self._has_other = has_other
         self._tracks: list[CameraTrack] = []
         self._base = ""
@@ -156,7 +159,7 @@ class RtspSession:
     def _set_up(self, described: Described) -> None:
         is_datagrams = self._way in {Way.UDP, Way.MULTICAST}
         patience_us = DEFAULT_PATIENCE_US if is_datagrams else 0
-        self._base, self._tracks = choose_tracks(described, patience_us)
+        self._base, self._tracks = choose_tracks(described, patience_us, self._kinds)
         self._intake.begin(self._tracks)
         self._publishing = Publishing(self._tracks, self._intake, self._notes, self._silence_us)
         for number, track in enumerate(self._tracks):

@@ -45,8 +45,17 @@ class CameraTrack:
     arrived_us: int = 0
 
 
-def choose_tracks(described: Described, patience_us: int) -> tuple[str, list[CameraTrack]]:
-    """The URL of the whole, and the first picture and the first sound that we can read.
+KINDS = {
+    "all": (Kind.VIDEO, Kind.AUDIO),
+    "video": (Kind.VIDEO,),
+    "audio": (Kind.AUDIO,),
+}
+
+
+def choose_tracks(
+    described: Described, patience_us: int, kinds: tuple[Kind, ...] = KINDS["all"]
+) -> tuple[str, list[CameraTrack]]:
+    """The URL of the whole, and of these kinds the first of each that we can read.
 
     Raises: PullFault, PeerError.
     """
@@ -55,7 +64,7 @@ def choose_tracks(described: Described, patience_us: int) -> tuple[str, list[Cam
     found = offers(session)
     clock = SessionClock()
     tracks: list[CameraTrack] = []
-    for kind in (Kind.VIDEO, Kind.AUDIO):
+    for kind in kinds:
         offer = next((one for one in found if one.kind is kind and one.format), None)
         if offer is None or offer.format is None:
             continue

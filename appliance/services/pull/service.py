@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from appliance.errors import ConfigError
 from appliance.net.tls import ClientTls
-from appliance.services.contract import Context, StreamSettings
+from appliance.services.contract import Context, RtspSettings, StreamSettings
 from appliance.services.pull.connection import Plan
+from appliance.services.pull.credentials import with_login
 from appliance.services.pull.feed import PullFeed
 from appliance.services.pull.remote import parse_remote
 from appliance.services.pull.settings import Settings
+from appliance.wire.rtsp.target import RtspAddress
 
 SCHEMES = frozenset({"rtmp", "rtmps", "rtsp", "rtsps", "http", "https"})
 
@@ -70,14 +73,31 @@ class PullService:
         return []
 
     def _plan(self, stream: StreamSettings) -> Plan:
+        address, tls, silence_us = parse_remote(stream.source), self._tls, 0
+        if isinstance(address, RtspAddress):
+            address, tls = self._with_login(address, stream), self._tls_of(stream.rtsp)
+            silence_us = stream.rtsp.silence_us
         return Plan(
-            (parse_remote(stream.source),),
-            self._tls,
+            (address,),
+            tls,
             self._settings.open_us,
-            self._settings.silence_us,
+            silence_us or self._settings.silence_us,
             stream.on_demand_close_us if stream.on_demand else None,
             stream.rtsp,
         )
+
+    def _with_login(self, address: RtspAddress, stream: StreamSettings) -> RtspAddress:
+        """Without a password if its file cannot be read: the camera will say that it wants one."""
+        try:
+            return with_login(address, stream.rtsp, os.environ)
+        except ConfigError as error:
+            self._context.faults.count("pull", "no password", f"{stream.name} {error}")
+            return address
+
+    def _tls_of(self, rtsp: RtspSettings) -> ClientTls:
+        if rtsp.tls_fingerprint:
+            return ClientTls(fingerprint=rtsp.tls_fingerprint)
+        return self._tls if rtsp.tls_verify else ClientTls(insecure=True)
 
     def _add(self, settings: StreamSettings) -> None:
         stream = self._context.hub.declare(settings.name)
