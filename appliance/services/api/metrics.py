@@ -245,3 +245,6 @@ def _process(page: Page, system: System) -> None:
     page.one("gauge", "process_resident_memory_bytes", "Resident memory", resident_bytes())
     page.one("gauge", "process_open_fds", "Open file descriptors", open_fds())
     page.one("gauge", "porthole_uptime_seconds", "Since the start", system.uptime_s)
+    lag = page.family("gauge", "porthole_loop_lag_seconds", "How late the loop is, over a minute")
+    for part, seconds in system.lag.quantiles_s().items():
+        lag.add(seconds, quantile=part)

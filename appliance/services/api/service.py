@@ -107,6 +107,7 @@ class ApiService:
         self._since_us = context.hub.clock.monotonic_us()
 
     async def start(self) -> None:
+        self._system.lag.start()
         router = self._context.router
         for path in ("/api/", "/api/v1/", "/api/v1"):
             router.exact("GET", path, self._answers(self._urls))
@@ -136,7 +137,7 @@ class ApiService:
         router.exact("GET", "/metrics", self._metrics)
 
     async def stop(self) -> None:
-        """Nothing goes on between requests."""
+        self._system.lag.stop()
 
     def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
         self._settings = settings
@@ -227,6 +228,7 @@ class ApiService:
                     "system": system.system_shape(
                         sessions.received_bytes(), sessions.sent_bytes(), len(sessions.active)
                     ),
+                    "porthole": system.porthole_shape(),
                 }
             }
         )

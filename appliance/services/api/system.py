@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import __version__
+from appliance.services.api.loop_lag import LoopLag
 
 PROC = Path("/proc")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -129,6 +130,7 @@ class System:
     """Rates are between this reading and the last one at least a second before."""
 
     started_s: float = field(default_factory=time.monotonic)
+    lag: LoopLag = field(default_factory=LoopLag)
     _before: _Sample = field(default_factory=_sample)
     _now: _Sample = field(default_factory=_sample)
 
@@ -150,6 +152,12 @@ class System:
     def _machine_cpu(self) -> float:
         total_s = self._now.total_s - self._before.total_s
         return (self._now.busy_s - self._before.busy_s) / total_s if total_s else 0.0
+
+    def porthole_shape(self) -> dict[str, Any]:
+        """What SRS has no word for."""
+        lag_s = self.lag.quantiles_s()
+        names = {"p50": "0.5", "p99": "0.99", "max": "1"}
+        return {"loop_lag_ms": {name: lag_s[part] * 1000 for name, part in names.items()}}
 
     def self_shape(self) -> dict[str, Any]:
         """SRS's `self`. argv is cut before any value that could be secret."""

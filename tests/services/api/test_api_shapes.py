@@ -57,6 +57,7 @@ SUMMARIES = {
         "srs_recv_bytes": int, "srs_send_bytes": int, "conn_sys": int, "conn_sys_et": int,
         "conn_sys_tw": int, "conn_sys_udp": int, "conn_srs": int,
     },
+    "porthole": {"loop_lag_ms": {"p50": float, "p99": float, "max": float}},
 }  # fmt: skip
 FEATURES = {
     "options": str, "options2": str, "build": str, "build2": str,
