@@ -69,7 +69,7 @@ class IceAgent:
     """One session's end. local: what the peer checks with now; former: what it did before a restart
     that is not complete.
 
-    paths: by address, in the order of coming. selected: where media go.
+    paths: by address, in the order of coming. selected: the one that the peer named.
     """
 
     def __init__(self, local: Credentials, now_us: int) -> None:
@@ -90,6 +90,14 @@ class IceAgent:
         if self.selected is not None:
             return self.selected.last_us + CONSENT_US
         return self._since_us + (NOMINATION_US if self.paths else FIRST_CHECK_US)
+
+    @property
+    def target(self) -> Remote | None:
+        """Where to send to. Until a path is named it is the one checked last: Chromium begins its
+        handshake when checks succeed, and names a path afterwards (RFC 8445 §12.1)."""
+        newest = max(self.paths.values(), key=lambda path: path.last_us, default=None)
+        path = self.selected or newest
+        return path.remote if path is not None else None
 
     def holds(self, remote: Remote, now_us: int) -> bool:
         """Whether the peer checks from there, so that nobody else may claim it."""

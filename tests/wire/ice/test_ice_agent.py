@@ -55,6 +55,7 @@ def test_check_is_answered_with_the_address_it_came_from() -> None:
     assert answer.is_signed_by(OURS.key)
     assert agent.state is IceState.CHECKING
     assert agent.selected is None
+    assert agent.target == HERE
     assert directory.agent_of(HERE) is directory.agent_of((*HERE,)) is agent
 
 
@@ -72,7 +73,7 @@ def test_media_stay_until_another_path_is_named() -> None:
     directory, agent = connected()
     checked = directory.receive(check(), THERE, 1)
     assert checked is not None and not checked.is_moved
-    assert selected(agent) == HERE
+    assert selected(agent) == agent.target == HERE
     moved = directory.receive(check(nominating=True, priority=1), THERE, 2)
     assert moved is not None and moved.is_moved
     assert selected(agent) == THERE
@@ -122,7 +123,7 @@ def test_stranger_gets_no_answer_and_leaves_no_trace(packet: bytes) -> None:
     directory, agent = one_agent()
     assert directory.receive(packet, HERE, 0) is None
     assert directory.agent_of(HERE) is None
-    assert agent.state is IceState.NEW and not agent.paths
+    assert agent.state is IceState.NEW and not agent.paths and agent.target is None
     counters = directory.counters
     assert counters.answered == 0
     assert counters.damaged + counters.unasked + counters.unknown + counters.refused == 1
