@@ -33,7 +33,11 @@ class GroupPorts:
     """
 
     def __init__(self, local_ip: str) -> None:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        """Raises: LimitExceeded if no descriptor is left."""
+        try:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        except OSError as error:
+            raise LimitExceeded(f"no socket for a group: {error.strerror}") from None
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, TTL)
         if local_ip and ":" not in local_ip and not is_loopback(local_ip):
@@ -92,7 +96,7 @@ class Groups:
         self._groups: dict[Stream, Group] = {}  # no more than there are addresses
 
     def join(self, stream: Stream, carried: Sequence[Carried], local_ip: str) -> Group:
-        """Call `leave` afterwards. Raises: LimitExceeded if there is no address left."""
+        """Call `leave` afterwards. Raises: LimitExceeded if no address or descriptor is left."""
         group = self._groups.get(stream)
         if group is not None and [leg.carried.shape for leg in group.legs] != [
             one.shape for one in carried

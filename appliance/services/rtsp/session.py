@@ -15,6 +15,7 @@ from appliance.errors import (
     ApplianceError,
     AuthError,
     CodecUnsupported,
+    ConfigError,
     LimitExceeded,
     NameInvalid,
     PeerError,
@@ -64,6 +65,7 @@ _CODES: dict[type[ApplianceError], int] = {
     CodecUnsupported: 415,
     LimitExceeded: 453,
     NoTransport: 461,
+    ConfigError: 461,  # the ports of UDP cannot be had: players go on with TCP
     AuthError: 403,
     PeerError: 400,
 }
