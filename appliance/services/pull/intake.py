@@ -16,6 +16,7 @@ from appliance.services.pull.faults import FLOOD, TAKEN_OVER, PullFault
 
 PACE_US = 10_000_000  # over so long it is looked at how much media came
 MAX_AHEAD_US = 30_000_000  # more than the past that any server sends first
+POSTPONE_S = 0.2  # a deadline is moved so often at most; silence may last so much longer
 
 
 class Inlet(Protocol):
@@ -58,6 +59,8 @@ class Intake:
         self._session = session
         self._deadline = deadline
         self._silence_s = silence_us / 1_000_000
+        self._loop = asyncio.get_running_loop()
+        self._postponed_s = 0.0
         self._on_media = on_media
         self._publisher: Publisher | None = None
         self._wall_offset_us: int | None = None
@@ -92,7 +95,10 @@ class Intake:
 
     def postpone(self) -> None:
         """Media came; not always any that can be published yet."""
-        self._deadline.reschedule(asyncio.get_running_loop().time() + self._silence_s)
+        now_s = self._loop.time()
+        if now_s >= self._postponed_s + POSTPONE_S:
+            self._postponed_s = now_s
+            self._deadline.reschedule(now_s + self._silence_s + POSTPONE_S)
 
     def tell_wall_offset(self, offset_us: int) -> None:
         """Unix time minus stamps, by the clock of who sends."""

@@ -21,7 +21,7 @@ from appliance.services.pull.refusal import CODES, login_refused
 from appliance.services.pull.rtsp_notes import Notes, Way
 from appliance.services.pull.rtsp_ports import Ports
 from appliance.services.pull.rtsp_tracks import KINDS, CameraTrack, Publishing, choose_tracks
-from appliance.services.pull.rtsp_wire import Wire
+from appliance.services.pull.rtsp_wire import PumpEvent, Wire
 from appliance.wire.rtp.reorder import DEFAULT_PATIENCE_US
 from appliance.wire.rtsp.client import (
     Described,
@@ -36,7 +36,7 @@ from appliance.wire.rtsp.interleaved import Frames
 from appliance.wire.rtsp.target import RtspAddress
 from appliance.wire.rtsp.transport import Delivery, Transport
 
-BEAT_S = 0.1
+BEAT_S = 0.2
 REPORT_US = 5_000_000  # RFC 3550 §6.2; cameras end sessions whose receivers do not report
 TRIAL_US = 2_000_000  # how long a way of media is tried when there is another one
 CNAME = "porthole"
@@ -115,18 +115,16 @@ class RtspSession:
     # -- what the camera says ----------------------------------------------------------------------
 
     async def _listen(self) -> RtspAddress | Unfit:
+        self._wire.connection.on_events = self._take_media
         async for events in self._wire.connection:
             now_us = SYSTEM_CLOCK.monotonic_us()
             for event in events:
                 if isinstance(event, Frames):
                     self._take_frames(event, now_us)
-                    if self._publishing is not None:
-                        self._publishing.take(now_us)
                     if event is not events[-1]:
                         await asyncio.sleep(0)  # a read may hold thousands of them
                 elif outcome := self._react(event, now_us):
                     return outcome
-            self._count()
             self._wire.flush()
         raise PullFault(ENDED, "the camera closed the connection")
 
@@ -211,15 +209,32 @@ class RtspSession:
 
     # -- media -------------------------------------------------------------------------------------
 
+    def _take_media(self, events: list[PumpEvent]) -> list[PumpEvent]:
+        """The packets that a read begins with, without waking the task for them."""
+        if not isinstance(events[0], Frames):
+            return events
+        self._take_frames(events[0], SYSTEM_CLOCK.monotonic_us())
+        return events[1:]
+
     def _take_frames(self, event: Frames, now_us: int) -> None:
-        channels = self._channels
+        """Packets of one channel that follow each other are taken together."""
+        current, packets = -1, list[bytes]()
         for channel, data in event.frames:
-            track = channels.get(channel)
-            if track is not None:
-                track.incoming.receive(data, now_us)
-            elif (track := self._controls.get(channel)) is not None:
+            if channel != current:
+                self._take_packets(current, packets, now_us)
+                current, packets = channel, []
+            packets.append(data)
+        self._take_packets(current, packets, now_us)
+        if self._publishing is not None:
+            self._publishing.take(now_us)
+
+    def _take_packets(self, channel: int, packets: list[bytes], now_us: int) -> None:
+        if (track := self._channels.get(channel)) is not None:
+            track.incoming.receive_all(packets, now_us)
+        elif (track := self._controls.get(channel)) is not None:
+            for data in packets:
                 track.incoming.receive_control(data, now_us)
-                self._tell_wall_clock()
+            self._tell_wall_clock()
 
     def _take_units(self, units: list[AccessUnit]) -> None:
         """Called from the sockets of datagrams: nobody catches what is raised there."""

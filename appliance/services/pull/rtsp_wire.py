@@ -93,7 +93,8 @@ class PostCore:
         return first + (self._tunnel.encode(data) if data else b"")
 
 
-Connection = TcpConnection[Event | TunnelOpened]
+PumpEvent = Event | TunnelOpened
+Connection = TcpConnection[PumpEvent]
 
 
 class Wire:

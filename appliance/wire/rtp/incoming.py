@@ -6,6 +6,9 @@ receive RTP. Whether it comes by TCP, UDP or multicast is told by `patience_us` 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from appliance.errors import PeerError
 from appliance.media.clock import US_PER_S
 from appliance.media.h264 import H264Config
@@ -15,7 +18,8 @@ from appliance.media.unit import AccessUnit, Buffer
 from appliance.wire.rtp import rtcp
 from appliance.wire.rtp.dts import DEFAULT_FRAME_US, DtsFinder
 from appliance.wire.rtp.formats.contract import Assembled, Depacketizer
-from appliance.wire.rtp.packet import RtpPacket, parse
+from appliance.wire.rtp.formats.nal_units import NalDepacketizer
+from appliance.wire.rtp.packet import PacketRun, RtpPacket, parse
 from appliance.wire.rtp.reception import Reception
 from appliance.wire.rtp.reorder import Lost, Reorder
 from appliance.wire.rtp.session_clock import TrackClock
@@ -47,6 +51,7 @@ class IncomingTrack:
         "_keep_damaged",
         "_rival",
         "_rival_packets",
+        "_runs",
         "clock",
         "dropped_units",
         "faults",
@@ -75,6 +80,9 @@ class IncomingTrack:
         self.foreign_packets = self.faults = self.dropped_units = 0
         self._gone_ssrc: int | None = None  # that said goodbye
         self._depacketizer = depacketizer
+        self._runs: NalDepacketizer[Any] | None = None  # it again, if it takes runs
+        if isinstance(depacketizer, NalDepacketizer):
+            self._runs = depacketizer
         self._dts: DtsFinder | None = None
         self._keep_damaged = keep_damaged
         self._damaged_us: int | None = None  # since when units are damaged
@@ -111,6 +119,19 @@ class IncomingTrack:
         if packet.ssrc == self.reorder.ssrc:
             self.reception.note(packet, now_us)
 
+    def receive_all(self, packets: Sequence[bytes], now_us: int) -> None:
+        """As `receive` for each, at a fraction of the cost where pictures come in many packets."""
+        at, end, takes_runs = 0, len(packets), self._runs is not None
+        while at < end:
+            run = self.reorder.push_run(packets, at, self.payload_type) if takes_runs else None
+            if run is None:
+                self.receive(packets[at], now_us)
+                at += 1
+            else:
+                count = len(run.packets)
+                self.reception.note(run, now_us, count)
+                at += count
+
     def take(self, now_us: int) -> list[AccessUnit]:
         """The units complete by now, on the session's axis of time."""
         units: list[AccessUnit] = []
@@ -121,15 +142,19 @@ class IncomingTrack:
                     self.clock.restart()
                     self._fresh = True
                 continue
-            stamp = self.clock.stamps.unroll(packet.timestamp)
-            try:
-                assembled = self._depacketizer.push(packet, stamp)
-            except PeerError:
-                self.faults += 1
-                continue
-            for unit in assembled:
+            for unit in self._push(packet):
                 self._give(unit, now_us, units)
         return units
+
+    def _push(self, packet: RtpPacket | PacketRun) -> list[Assembled]:
+        stamp = self.clock.stamps.unroll(packet.timestamp)
+        try:
+            if isinstance(packet, RtpPacket):
+                return self._depacketizer.push(packet, stamp)
+            return self._runs.push_run(packet, stamp) if self._runs else []
+        except PeerError:
+            self.faults += 1
+            return []
 
     def finish(self, now_us: int) -> list[AccessUnit]:
         """What is left when nothing more will come."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.errors import PeerError
@@ -14,6 +15,8 @@ STAMP_MASK = 0xFFFFFFFF
 
 _HEADER = struct.Struct("!BBHII")
 _PLAIN = 0x80  # version 2, no padding, no extension, no contributing sources
+_read_run_header = struct.Struct("!IQ").unpack_from  # up to the sequence number, and the rest
+_RUN_MARKER = 0x80_0000
 
 
 @dataclass(slots=True)
@@ -51,6 +54,45 @@ def parse(data: Buffer) -> RtpPacket:
     return RtpPacket(
         second & 0x7F, sequence, timestamp, ssrc, second >= 0x80, data[start:end], extension
     )
+
+
+@dataclass(slots=True)
+class PacketRun:
+    """Packets that follow each other and have one timestamp, as a picture's do.
+
+    packets: whole ones, with a plain header, so that payloads begin at HEADER_BYTES; none is empty.
+    sequence, marker: of the last; the others have no marker.
+    """
+
+    sequence: int
+    timestamp: int
+    ssrc: int
+    marker: bool
+    packets: Sequence[bytes]
+
+
+def read_run(
+    packets: Sequence[bytes], begin: int, payload_type: int, ssrc: int, sequence: int
+) -> PacketRun | None:
+    """The run that begins with this packet, if that is the one described; else None."""
+    wanted = _PLAIN << 24 | payload_type << 16 | sequence
+    stop, end = begin, begin + min(len(packets) - begin, SEQUENCE_MASK + 1 - sequence)
+    marker, source = False, -1  # timestamp and SSRC
+    while stop < end and len(packets[stop]) > HEADER_BYTES:
+        found, found_source = _read_run_header(packets[stop])
+        if source < 0 and found_source & STAMP_MASK == ssrc:
+            source = found_source
+        if found & ~_RUN_MARKER != wanted or found_source != source:
+            break
+        stop += 1
+        if found & _RUN_MARKER:
+            marker = True
+            break
+        wanted += 1
+    count = stop - begin
+    if not count:
+        return None
+    return PacketRun(sequence + count - 1, source >> 32, ssrc, marker, packets[begin:stop])
 
 
 def _skip_to_payload(data: Buffer, first: int) -> tuple[int, tuple[int, Buffer] | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.media.clock import US_PER_S
-from appliance.wire.rtp.packet import SEQUENCE_MASK, RtpPacket
+from appliance.wire.rtp.packet import SEQUENCE_MASK, PacketRun, RtpPacket
 from appliance.wire.rtp.rtcp import ReportBlock, SenderReport
 
 MAX_JUMP_PACKETS = 3000  # RFC 3550 §A.1: beyond it the sequence began anew
@@ -47,8 +47,8 @@ class Reception:
         """Since the beginning; negative if there are more duplicates than losses."""
         return self._expected() - self.packets
 
-    def note(self, packet: RtpPacket, now_us: int) -> None:
-        """One packet, in the order of arrival."""
+    def note(self, packet: RtpPacket | PacketRun, now_us: int, packets: int = 1) -> None:
+        """One packet, in the order of arrival; or so many of a run, which arrived as one."""
         arrival_ticks = now_us * self._clock_rate_hz // US_PER_S
         step = (packet.sequence - self._highest) & SEQUENCE_MASK
         if packet.ssrc != self.ssrc or MAX_JUMP_PACKETS < step < 0x10000 - MAX_JUMP_PACKETS:
@@ -57,7 +57,7 @@ class Reception:
             self._transit_ticks = (arrival_ticks - packet.timestamp) & 0xFFFFFFFF
         elif step < _HALF:
             self._highest += step
-        self.packets += 1
+        self.packets += packets
         transit_ticks = (arrival_ticks - packet.timestamp) & 0xFFFFFFFF
         change = (transit_ticks - self._transit_ticks) & 0xFFFFFFFF
         change = min(change, 0x100000000 - change)

@@ -9,9 +9,10 @@ sequence starts anew.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from appliance.wire.rtp.packet import SEQUENCE_MASK, RtpPacket
+from appliance.wire.rtp.packet import SEQUENCE_MASK, PacketRun, RtpPacket, read_run
 
 MAX_DEPTH_PACKETS = 512
 DEFAULT_PATIENCE_US = 100_000
@@ -69,7 +70,7 @@ class Reorder:
         self.ssrc: int | None = None
         self._announced: int | None = None
         self._next = 0
-        self._ready: list[RtpPacket | Lost] = []
+        self._ready: list[RtpPacket | PacketRun | Lost] = []
         self._waiting: dict[int, _Waiting] = {}  # by sequence, in order of arrival
         self._stranger: RtpPacket | None = None
         self._stranger_next = 0  # what was expected next when it came
@@ -92,7 +93,20 @@ class Reorder:
         else:
             self._push_unexpected(packet, now_us)
 
-    def take(self, now_us: int) -> list[RtpPacket | Lost]:
+    def push_run(self, packets: Sequence[bytes], begin: int, payload_type: int) -> PacketRun | None:
+        """Those from `begin` on that are expected next and share a timestamp, taken together.
+
+        None if there are none, or packets wait for others: they go through `push`.
+        """
+        if self._waiting or self.ssrc is None:
+            return None
+        run = read_run(packets, begin, payload_type, self.ssrc, self._next)
+        if run is not None:
+            self._ready.append(run)
+            self._next = (run.sequence + 1) & SEQUENCE_MASK
+        return run
+
+    def take(self, now_us: int) -> list[RtpPacket | PacketRun | Lost]:
         """What is in order by now, once; call it after each batch of packets and when due."""
         while self._waiting and self._oldest_us() + self.patience_us <= now_us:
             self._skip_gap()

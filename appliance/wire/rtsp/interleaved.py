@@ -26,7 +26,8 @@ MAX_GARBAGE_BYTES = 64 << 10  # against a camera that sends anything but RTSP
 MAX_FRAMES = 1024  # of one batch; of packets as small as can be, a read holds thousands
 MAX_MESSAGES = 64  # of one read; against a peer whose questions alone keep us busy
 
-_pack_head = struct.Struct(">BBH").pack
+_HEAD = struct.Struct(">BBH")
+_pack_head, _read_head = _HEAD.pack, _HEAD.unpack_from
 _EMPTY_LINES = re.compile(rb"[\r\n]+")
 _PADDING = re.compile(rb"[\r\n\0 ]+")
 _RESUME = re.compile(rb"\$|RTSP/1\.|R(?:T(?:S(?:P(?:/1?)?)?)?)?\Z")
@@ -130,15 +131,18 @@ class InterleavedReader:
             raise PeerError("an interleaved frame before any channel was set up")
         frames: list[tuple[int, bytes]] = []
         append = frames.append
-        last = len(data) - FRAME_HEAD_BYTES
-        start = position
+        start, end = position, len(data)
         self._needed = FRAME_HEAD_BYTES
-        while position <= last and data[position] == DOLLAR and len(frames) < MAX_FRAMES:
-            stop = position + FRAME_HEAD_BYTES + (data[position + 2] << 8 | data[position + 3])
-            if stop > last + FRAME_HEAD_BYTES:
+        while position + FRAME_HEAD_BYTES <= end and len(frames) < MAX_FRAMES:
+            dollar, channel, length = _read_head(data, position)
+            if dollar != DOLLAR:
+                break
+            body = position + FRAME_HEAD_BYTES
+            stop = body + length
+            if stop > end:
                 self._needed = stop - position
                 break
-            append((data[position + 1], data[position + FRAME_HEAD_BYTES : stop]))
+            append((channel, data[body:stop]))
             position = stop
         if position == start:
             return -1

@@ -16,11 +16,11 @@ from appliance.media.track import CodecConfig
 from appliance.media.unit import AccessUnit
 from appliance.wire.rtp import rtcp
 from appliance.wire.rtp.clock import unix_us_to_ntp
-from appliance.wire.rtp.formats.contract import Assembled, Payload
+from appliance.wire.rtp.formats.contract import MAX_UNIT_BYTES, Assembled, Payload
 from appliance.wire.rtp.formats.h264 import H264Depacketizer, H264Packetizer
 from appliance.wire.rtp.formats.h265 import H265Depacketizer, H265Packetizer
 from appliance.wire.rtp.incoming import ADOPT_PACKETS, MAX_KEY_WAIT_US, IncomingTrack
-from appliance.wire.rtp.packet import RtpPacket
+from appliance.wire.rtp.packet import SEQUENCE_MASK, PacketRun, RtpPacket
 from appliance.wire.rtp.sender import RtpSender
 from appliance.wire.rtp.session_clock import SessionClock
 
@@ -274,3 +274,111 @@ def test_goodbye_of_this_source_alone_ends_it(ssrc: int, ended: bool) -> None:
     receive(incoming, next(datagrams("h264")))
     incoming.receive_control(rtcp.Goodbye((ssrc,)).pack(), NOW_US)
     assert incoming.ended is ended
+
+
+def spoiled(packets: list[bytes], rng: random.Random) -> list[bytes]:
+    """What a way, a camera or a stranger does to packets; most stay as they are."""
+    result: list[bytes] = []
+    for data in packets:
+        match rng.randrange(60):
+            case 0:  # lost
+                continue
+            case 1:
+                result.append(data)  # twice
+            case 2:
+                data = bytes((data[0] | 0x20,)) + data[1:] + b"\0\0\0\4"  # padded
+            case 3:
+                data = bytes((data[0], data[1] ^ 0x80)) + data[2:]  # the marker where it is not
+            case 4:
+                data = data[:12]  # empty
+            case 5:
+                data = data[: rng.randrange(12, 16)]
+            case 6:
+                data = data[:12] + bytes((data[12] ^ 0x60,)) + data[13:]  # other importance
+            case 7:
+                data = data[:1] + bytes((data[1] & 0x80 | 101,)) + data[2:]
+            case 8:
+                data = data[:8] + b"\0\0\0\1" + data[12:]  # another source
+            case 9:
+                data = data[:13] + bytes((data[13] ^ rng.choice((0x80, 0x40, 1)),)) + data[14:]
+            case 10 if result:
+                data, result[-1] = result[-1], data
+        result.append(data)
+    return result
+
+
+@pytest.mark.parametrize("kind", ["h264", "h265-b"])
+@pytest.mark.parametrize("patience_us", [0, 50_000])
+@pytest.mark.parametrize("seed", range(12))
+def test_packets_of_a_read_give_what_they_give_one_by_one(
+    kind: str, patience_us: int, seed: int
+) -> None:
+    def track() -> IncomingTrack:
+        depacketizer = H264Depacketizer() if kind == "h264" else H265Depacketizer()
+        clock = SessionClock().track(90_000)
+        return IncomingTrack(5, depacketizer, clock, 96, patience_us=patience_us)
+
+    rng = random.Random(seed)
+    senders = [RtpSender(96, SSRC + n, 65_400, 0xFFFFFF00) for n in range(2)]
+    parts = [*datagrams(kind, senders[0]), *datagrams(kind, senders[1], 500_000)]
+    packets = [data for part in parts for data in part]
+    packets = spoiled(packets, rng) if seed else packets
+    single, batched = track(), track()
+    now_us = NOW_US
+    while packets:
+        size = rng.choice((1, 3, 20, 100))
+        read, packets = packets[:size], packets[size:]
+        now_us += 5_000
+        expected = receive(single, read, now_us)
+        batched.receive_all(read, now_us)
+        assert batched.take(now_us) == expected
+    assert batched.finish(now_us) == single.finish(now_us)
+    for found in (single, batched):
+        assert (found.faults, found.foreign_packets) == (single.faults, single.foreign_packets)
+        assert found.dropped_units == single.dropped_units
+        reorder = found.reorder
+        assert (reorder.lost, reorder.late, reorder.restarts) == (
+            single.reorder.lost,
+            single.reorder.late,
+            single.reorder.restarts,
+        )
+        before, after = single.reception.block(now_us), found.reception.block(now_us)
+        assert before is not None
+        assert after is not None
+        assert before.highest_sequence == after.highest_sequence
+        assert found.reception.packets == single.reception.packets
+
+
+def test_packets_of_a_read_in_order_are_taken_together() -> None:
+    incoming = h264()
+    first, second = list(datagrams("h264"))[:2]
+    incoming.receive_all([*first, *second], NOW_US)
+    ready = incoming.reorder.take(NOW_US)
+    assert sum(isinstance(item, PacketRun) for item in ready) == 2  # whole but for the first packet
+    assert len(ready) == 3
+
+
+def test_run_of_packets_ends_where_the_sequence_wraps() -> None:
+    incoming = h264()
+    part = max(datagrams("h264", RtpSender(96, SSRC, 0, 0)), key=len)
+    sender = RtpSender(96, SSRC, SEQUENCE_MASK - 2, 0)
+    payloads = [Payload(data[12:], data[1] >= 0x80) for data in part]
+    incoming.receive_all(sender.datagrams(payloads, 0), NOW_US)
+    runs = [item for item in incoming.reorder.take(NOW_US) if isinstance(item, PacketRun)]
+    assert [run.sequence for run in runs] == [SEQUENCE_MASK, len(part) - 4]
+    assert [run.marker for run in runs] == [False, True]
+    assert incoming.reception.lost_packets == 0
+
+
+def test_fragments_without_end_in_reads_are_given_up() -> None:
+    incoming = h264()
+    sender = RtpSender(96, SSRC, 0, 0)
+    body = bytes(1000)
+    incoming.receive_all(sender.datagrams([Payload(b"\x7c\x85" + body, False)], 0), NOW_US)
+    for _ in range(MAX_UNIT_BYTES // len(body) // 100 + 1):
+        read = sender.datagrams([Payload(b"\x7c\x05" + body, False)] * 100, 0)
+        incoming.receive_all(read, NOW_US)
+    incoming.receive_all(sender.datagrams([Payload(b"\x7c\x45" + body, True)], 0), NOW_US)
+    incoming.receive_all(sender.datagrams([Payload(b"\x41\x9a", True)], 3000), NOW_US)
+    assert incoming.take(NOW_US) == []
+    assert incoming.dropped_units == 0  # none was ever whole

@@ -35,7 +35,10 @@ class H264Depacketizer(NalDepacketizer[H264Config]):
                 self._spoil()
                 return
             flags = payload[1]
-            header = bytes((first & 0xE0 | flags & _KIND,)) if flags & _START else b""
+            header = b""
+            if flags & _START:
+                header = bytes((first & 0xE0 | flags & _KIND,))
+                self._middle = bytes((first, flags & _KIND))
             self._fragment(header, payload[2:], flags)
         elif self._fragments:
             self._spoil()

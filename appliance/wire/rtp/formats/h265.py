@@ -50,6 +50,7 @@ class H265Depacketizer(NalDepacketizer[H265Config]):
         header = b""
         if flags & _START:
             header = bytes((payload[0] & _OTHERS | (flags & _KIND) << 1, payload[1]))
+            self._middle = bytes((payload[0], payload[1], flags & _KIND))
         self._fragment(header, payload[3:], flags)
 
     def _take_aggregate(self, payload: Buffer) -> None:

@@ -17,7 +17,7 @@ from appliance.media.nal import MAX_NALS, split_annexb
 from appliance.media.sps import InBandSets, NalSplit
 from appliance.media.unit import Buffer
 from appliance.wire.rtp.formats.contract import MAX_UNIT_BYTES, Assembled
-from appliance.wire.rtp.packet import RtpPacket
+from appliance.wire.rtp.packet import HEADER_BYTES, PacketRun, RtpPacket
 
 C = TypeVar("C")
 
@@ -41,6 +41,7 @@ class NalDepacketizer(ABC, Generic[C]):
         "_gap",
         "_has_picture",
         "_marked",
+        "_middle",
         "_nals",
         "_sets",
         "_size_bytes",
@@ -57,6 +58,7 @@ class NalDepacketizer(ABC, Generic[C]):
         self._stamp: int | None = None
         self._nals: list[bytes] = []
         self._fragments: list[Buffer] = []
+        self._middle = b""  # what payloads begin with that are the next of these fragments
         self._size_bytes = 0
         self._has_picture = False
         self._spoiled = False
@@ -76,9 +78,27 @@ class NalDepacketizer(ABC, Generic[C]):
     def push(self, packet: RtpPacket, stamp: int) -> list[Assembled]:
         """Never raises: a damaged payload spoils its unit."""
         units = [] if stamp == self._stamp else self._start(stamp)
-        payload = packet.payload
-        if not payload:  # a keep-alive, or padding to probe the way
-            return units
+        if packet.payload:  # else a keep-alive, or padding to probe the way
+            units += self._push(packet.payload, packet.marker)
+        return units
+
+    def push_run(self, run: PacketRun, stamp: int) -> list[Assembled]:
+        """As `push` for each of them."""
+        units = [] if stamp == self._stamp else self._start(stamp)
+        fragments, last = self._fragments, run.packets[-1]
+        for packet in run.packets:
+            if fragments and packet.startswith(self._middle, HEADER_BYTES):
+                body = packet[HEADER_BYTES + len(self._middle) :]
+                fragments.append(body)
+                self._size_bytes += len(body) + _PIECE_COST_BYTES
+            else:
+                units += self._push(packet[HEADER_BYTES:], run.marker and packet is last)
+        if self._size_bytes > MAX_UNIT_BYTES:
+            self._spoil()
+        return units
+
+    def _push(self, payload: Buffer, marker: bool) -> list[Assembled]:
+        """The next payload of the unit in progress."""
         if self._done:
             self._resume()
         elif not self._spoiled:
@@ -86,14 +106,14 @@ class NalDepacketizer(ABC, Generic[C]):
                 self._marked, self._stray_markers = False, True
                 if self._gap:  # the marker was no end, and what follows it is missing
                     self._spoil()
-                    return units
+                    return []
             self._take(payload)
-            if packet.marker and self._has_picture and not self._fragments:
+            if marker and self._has_picture and not self._fragments:
                 self._marked = True
                 if self._trust >= _TRUST_UNITS:
-                    units += self._close()
                     self._done = True
-        return units
+                    return self._close()
+        return []
 
     def lost(self) -> None:
         self._gap = True
