@@ -56,7 +56,7 @@ def run_probe(target: str, *, seconds: float, as_json: bool) -> int:
     if target.partition(":")[0].lower() in {"rtsp", "rtsps"}:
         from appliance.probe_rtsp import run_probe_rtsp
 
-        return run_probe_rtsp(target, seconds=seconds, as_json=as_json)
+        return run_probe_rtsp(target, seconds=seconds, as_json=as_json, progress=Progress())
     shown = escape(redact(target))
     progress = Progress()
     try:

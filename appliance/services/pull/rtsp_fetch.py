@@ -126,7 +126,9 @@ class RtspFetch:
                 text += f'; tls_fingerprint = "{seen}" in [stream.rtsp] trusts it'
             raise PullFault(TLS, text, said=error.verify_message) from None
         except ssl.SSLError as error:
-            raise PullFault(TLS, str(error.reason or error).lower().replace("_", " ")) from None
+            said = str(error.reason or error).lower().replace("_", " ")
+            text = "no TLS is spoken there" if said == "wrong version number" else "TLS fails"
+            raise PullFault(TLS, text, said=said) from None
 
 
 async def _say_goodbye(client: RtspClient, wire: Wire) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import socket
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from appliance.containers.flv_tag_reader import Event
@@ -12,6 +13,7 @@ from appliance.hub.clock import SYSTEM_CLOCK
 from appliance.media.unit import AccessUnit
 from appliance.net.tls import ClientTls
 from appliance.services.contract import RtspSettings
+from appliance.services.pull.faults import GARBAGE, LOGIN, SILENT, TLS, UNREACHABLE, PullFault
 from appliance.services.pull.remote import scrub
 from appliance.services.pull.rtsp_fetch import Camera, RtspFetch
 from appliance.services.pull.rtsp_notes import Notes, Way
@@ -20,18 +22,27 @@ from appliance.wire.rtsp.target import RtspAddress
 
 OPEN_S = 10.0
 SILENCE_US = 5_000_000
+TURN_S = 0.2
+HOST = "host"  # its name is unknown
+# Nothing else will be found out by asking otherwise; and wrong passwords are counted by cameras.
+FINAL = frozenset({LOGIN, HOST, TLS})
+
+Progress = Callable[[float, int], None]
+"""Told the part that is done, and packets of the way that is being measured."""
 
 
 @dataclass(slots=True)
 class TrackFound:
-    """What was measured of one track. key_interval_s: longest of those seen; None if there were
-    less than two keyframes."""
+    """What was measured of one track, by its own stamps: what a server sends at once in the
+    beginning counts for the time it shows. key_interval_s: longest of those seen; None if there
+    were less than two keyframes. rate_hz, bitrate_bps: None for less than two units."""
 
     kind: str
     codec: str
     clock_rate_hz: int
     units: int = 0
-    size_bytes: int = 0
+    rate_hz: float | None = None
+    bitrate_bps: int | None = None
     keys: int = 0
     key_interval_s: float | None = None
     packets: int = 0
@@ -42,13 +53,47 @@ class TrackFound:
 
 @dataclass(slots=True)
 class WayFound:
-    """fault: empty if media came. first_ms: from asking to the first unit that can be shown."""
+    """fault: why nothing came, or no more; reason: the same in one word. first_ms: from asking to
+    the first unit that can be shown; None if none came."""
 
     way: Way
+    reason: str = ""
     fault: str = ""
     first_ms: float | None = None
-    media_s: float = 0.0
     tracks: list[TrackFound] = field(default_factory=list)
+
+    @property
+    def is_final(self) -> bool:
+        """No other way will find out more."""
+        return self.reason in FINAL or self.fault.startswith("DESCRIBE")
+
+
+@dataclass(slots=True)
+class _Figures:
+    units: int = 0
+    size_bytes: int = 0
+    first_us: int = 0
+    newest_us: int = 0
+    newest_bytes: int = 0
+    keys: int = 0
+    key_us: int = 0
+    key_interval_us: int = 0
+
+    def count(self, unit: AccessUnit) -> None:
+        if not self.units:
+            self.first_us = unit.dts_us
+        self.units += 1
+        self.newest_us, self.newest_bytes = unit.dts_us, unit.size_bytes
+        self.size_bytes += unit.size_bytes
+        if unit.key:
+            if self.keys:
+                self.key_interval_us = max(self.key_interval_us, unit.dts_us - self.key_us)
+            self.keys += 1
+            self.key_us = unit.dts_us
+
+    @property
+    def span_s(self) -> float:
+        return (self.newest_us - self.first_us) / 1_000_000
 
 
 class Meter:
@@ -57,7 +102,7 @@ class Meter:
     def __init__(self) -> None:
         self.begun_us = SYSTEM_CLOCK.monotonic_us()
         self.first_us: int | None = None
-        self.units: dict[int, list[int]] = {}  # by track: units, bytes, keys, last key, interval
+        self.figures: dict[int, _Figures] = {}  # by track
         self.tracks: list[CameraTrack] = []
 
     def take(self, events: Iterable[Event]) -> None:
@@ -68,14 +113,11 @@ class Meter:
     def _count(self, unit: AccessUnit) -> None:
         if self.first_us is None:
             self.first_us = SYSTEM_CLOCK.monotonic_us()
-        figures = self.units.setdefault(unit.track.id, [0, 0, 0, 0, 0])
-        figures[0] += 1
-        figures[1] += unit.size_bytes
-        if unit.key:
-            figures[2] += 1
-            if figures[2] > 1:
-                figures[4] = max(figures[4], unit.dts_us - figures[3])
-            figures[3] = unit.dts_us
+        self.figures.setdefault(unit.track.id, _Figures()).count(unit)
+
+    @property
+    def packets(self) -> int:
+        return sum(track.incoming.reception.packets for track in self.tracks)
 
     def begin(self, tracks: list[CameraTrack]) -> None:
         self.tracks = tracks
@@ -91,43 +133,93 @@ class Meter:
 
 
 async def survey(
-    address: RtspAddress, tls: ClientTls, ways: Iterable[Way], seconds: float
+    address: RtspAddress,
+    tls: ClientTls,
+    ways: tuple[Way, ...],
+    seconds: float,
+    progress: Progress | None = None,
 ) -> list[WayFound]:
-    """Each way is measured for so long."""
-    return [await _measure(address, tls, way, seconds) for way in ways]
+    """Each way is measured for so long, until one says that there is no use in asking on."""
+    found: list[WayFound] = []
+    for number, way in enumerate(ways):
+        seen = _Seen(progress, number / len(ways), len(ways) * seconds)
+        found.append(await _measure(address, tls, way, seconds, seen))
+        if found[-1].is_final:
+            break
+    return found
 
 
-async def _measure(address: RtspAddress, tls: ClientTls, way: Way, seconds: float) -> WayFound:
+@dataclass(slots=True)
+class _Seen:
+    """How far it is. begun: the part that is done already; all_s: of all ways."""
+
+    progress: Progress | None
+    begun: float
+    all_s: float
+
+    def tell(self, passed_s: float, packets: int) -> None:
+        if self.progress is not None:
+            self.progress(self.begun + passed_s / self.all_s, packets)
+
+
+async def _measure(
+    address: RtspAddress, tls: ClientTls, way: Way, seconds: float, seen: _Seen
+) -> WayFound:
     meter, found = Meter(), WayFound(way)
     camera = Camera(address, RtspSettings(str(way)), Notes(), SILENCE_US)
     fetching = asyncio.create_task(RtspFetch(camera, tls, meter, OPEN_S).run())
     try:
-        await asyncio.wait({fetching}, timeout=seconds)
+        async with asyncio.timeout(seconds):
+            await _watch(fetching, meter, seen)
+    except TimeoutError as error:  # ours, or one of the system's
         if fetching.done():
-            fetching.result()
+            found.reason, found.fault = UNREACHABLE, str(error) or "no answer in time"
     except ApplianceError as error:
-        found.fault = scrub(address, str(error))
+        found.reason = error.reason if isinstance(error, PullFault) else GARBAGE
+        found.fault = _words(address, error)
+    except socket.gaierror as error:
+        found.reason = HOST
+        found.fault = f"cannot resolve {address.host}: {error.strerror}"
     except OSError as error:
+        found.reason = UNREACHABLE
         found.fault = scrub(address, error.strerror or str(error))
     finally:
         fetching.cancel()
         await asyncio.gather(fetching, return_exceptions=True)
     if meter.first_us is not None:
         found.first_ms = (meter.first_us - meter.begun_us) / 1000
-        found.media_s = (SYSTEM_CLOCK.monotonic_us() - meter.first_us) / 1_000_000
     elif not found.fault:
-        found.fault = f"no media within {seconds:g} s"
+        found.reason, found.fault = SILENT, f"no media within {seconds:g} s"
     found.tracks = [_track_found(track, meter) for track in meter.tracks]
     return found
+
+
+def _words(address: RtspAddress, error: ApplianceError) -> str:
+    if isinstance(error, PullFault):
+        return str(error.scrubbed(lambda text: scrub(address, text)))
+    return scrub(address, str(error))
+
+
+async def _watch(fetching: asyncio.Task[None], meter: Meter, seen: _Seen) -> None:
+    """To its end. Raises: what it raises."""
+    while not fetching.done():
+        passed_s = (SYSTEM_CLOCK.monotonic_us() - meter.begun_us) / 1_000_000
+        seen.tell(passed_s, meter.packets)
+        await asyncio.wait({fetching}, timeout=TURN_S)
+    fetching.result()
 
 
 def _track_found(track: CameraTrack, meter: Meter) -> TrackFound:
     incoming = track.incoming
     reception = incoming.reception
     found = TrackFound(track.kind.value, _codec(track), track.format.clock_rate_hz)
-    units, size_bytes, keys, _, interval_us = meter.units.get(incoming.track_id, [0, 0, 0, 0, 0])
-    found.units, found.size_bytes, found.keys = units, size_bytes, keys
-    found.key_interval_s = interval_us / 1_000_000 if keys > 1 else None
+    figures = meter.figures.get(incoming.track_id, _Figures())
+    found.units, found.keys = figures.units, figures.keys
+    if figures.span_s > 0:
+        found.rate_hz = (figures.units - 1) / figures.span_s
+        found.bitrate_bps = int((figures.size_bytes - figures.newest_bytes) * 8 / figures.span_s)
+    if figures.keys > 1:
+        found.key_interval_s = figures.key_interval_us / 1_000_000
     found.packets, found.lost_packets = reception.packets, max(0, reception.lost_packets)
     found.jitter_ms = reception.jitter_us / 1000
     found.has_wall_clock = incoming.clock.wall_offset_us is not None
