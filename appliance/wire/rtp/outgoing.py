@@ -159,7 +159,7 @@ class DatagramBatch:
             self._places.append(Place(start, size, *rest))
             start += size
         self._data = b"".join(pieces)
-        self.runs = tuple(_runs(self._places))
+        self.runs = tuple(find_runs(self._places))
 
     def dress(self, mine: Identity) -> bytearray:
         dressed = bytearray(self._data)
@@ -176,7 +176,7 @@ class DatagramBatch:
         return dressed
 
 
-def _runs(places: Sequence[Place]) -> Iterable[Run]:
+def find_runs(places: Sequence[Place]) -> Iterable[Run]:
     """The longest possible, in order."""
     start = end = size = 0
     for place in places:
