@@ -49,9 +49,14 @@ class Rendition:
     """A muxer with the ring of what it made. A fault of the muxer ends the rendition, no more.
 
     tracks: as the muxer was told them; alternative: the sound among them that is not native.
+    patience_us: asked for how long what comes now may wait, for all its viewers; set by whom they
+        are served by, None if they want everything at once.
     """
 
-    __slots__ = ("alternative", "demand", "error", "header", "muxer", "name", "ring", "tracks")
+    __slots__ = (
+        *("alternative", "demand", "error", "header", "muxer", "name", "patience_us", "ring"),
+        "tracks",
+    )
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class Rendition:
         self.tracks: tuple[Track, ...] = ()
         self.alternative: Alternative | None = None
         self.error: ApplianceError | None = None
+        self.patience_us: Callable[[], int] | None = None
 
     def describe(self, choice: Choice) -> None:
         """New track descriptions. Raises: CodecUnsupported if the container carries none."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import dropwhile
 from typing import ParamSpec
@@ -29,6 +29,7 @@ P = ParamSpec("P")
 
 MAX_STREAMS = 64
 SOUND_WAIT_S = 2.0  # for sound that is to be encoded anew; it comes later if it cannot by then
+MAX_PATIENCE_US = 100_000  # while nobody watches
 CLOCK_STEP_US = 500_000  # a wall clock that moved more than this has been set, not slewed
 TOLD_STEP_US = 10_000  # a sender's clock that drifted so far from its stamps is followed
 MAX_TOLD_DISTANCE_US = 60_000_000  # of a sender's clock from ours; what is beyond, nobody set
@@ -106,6 +107,7 @@ class Stream:
         self.offline_since_us = clock.monotonic_us()
         self.restarts = 0
         self.has_run = False  # there has been media
+        self._readers = 0  # who say so by `reading`
         self.closed = False
 
     # -- the publisher's side ------------------------------------------------------------------
@@ -226,7 +228,7 @@ class Stream:
     def subscribe(
         self, start: Start = Start.LAST_KEY, *, max_lag_us: int = DEFAULT_MAX_LAG_US
     ) -> Subscription[AccessUnit]:
-        """A cursor over units; whoever uses it also counts itself in `demand`."""
+        """A cursor over units; whoever uses it also counts itself, in `demand` or by `reading`."""
         return Subscription(self.units, start, max_lag_us=max_lag_us)
 
     def rendition(self, name: str, make_muxer: MuxerFactory) -> Rendition:
@@ -295,6 +297,29 @@ class Stream:
         newest_first = reversed(self.units.items)
         newest = next((unit for unit in newest_first if unit.track.id == native.id), None)
         return 0 if newest is None else newest.dts_us - CATCH_UP_US
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Somebody wants each unit at once, and is no viewer."""
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+
+    def patience_us(self) -> int:
+        """For how long a publisher may leave unread what comes now, before anybody misses it.
+
+        Reading seldom is reading much at a time, which costs a fraction.
+        """
+        watched = [one for one in self.renditions.values() if one.demand.viewers]
+        if self._readers or self.demand.viewers > sum(one.demand.viewers for one in watched):
+            return 0
+        least_us = MAX_PATIENCE_US
+        for rendition in watched:
+            asked = rendition.patience_us
+            least_us = min(least_us, 0 if asked is None else asked())
+        return least_us
 
     async def wait_tracks(self) -> Sequence[Track]:
         """The tracks, once described and published. Raises: StreamNotFound when the stream ends."""

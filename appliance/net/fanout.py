@@ -32,6 +32,7 @@ MAX_SHARED = 8  # batches kept within a flush; viewers at yet other places join 
 FILE_VIEWERS = 50  # from here on a batch is worth a memory file (docs/decisions/0006)
 FILE_BYTES = 8 << 10  # the least batch to be worth one
 VIEWERS_PER_TURN = 128  # others of the loop get their turn within a flush
+READ_LEAD_S = 0.005  # what a flush shall send is read so much before it
 LOAD = 0.25  # the share of time that flushing may take before its pauses grow
 STALL_CHECKS = 20  # per stall limit
 
@@ -94,6 +95,7 @@ class FanOut:
         self._flushed = ring.next  # where cursors that keep up are
         self._shared: dict[tuple[int, bytes], Batch] | None = None  # while flushing
         self._flush_s = 0.0  # how long a flush takes, smoothed
+        self._next_s = 0.0  # there is no flush before
         self._stall_timer: asyncio.TimerHandle | None = None
 
     # -- viewers -------------------------------------------------------------------------------
@@ -150,7 +152,9 @@ class FanOut:
                 await self._flush()
                 took_s = self._loop.time() - started_s
                 self._flush_s += (took_s - self._flush_s) / 8
-                await asyncio.sleep(max(0.0, self.interval_us / 1e6 - took_s))
+                rest_s = max(0.0, self.interval_us / 1e6 - took_s)
+                self._next_s = self._loop.time() + rest_s
+                await asyncio.sleep(rest_s)
             await self._see_off()
         finally:
             self.close()
@@ -176,6 +180,13 @@ class FanOut:
         crowd = (len(self.viewers) - settings.few_viewers) / span
         by_load_us = self._flush_s / LOAD * 1e6
         return int(min(settings.max_interval_us, max(crowd * settings.max_interval_us, by_load_us)))
+
+    def patience_us(self) -> int:
+        """For how long what comes now would only wait for the next flush."""
+        rest_s = self._next_s - self._loop.time() - READ_LEAD_S
+        if rest_s <= READ_LEAD_S:  # it is about to flush, and then rests again
+            rest_s = max(rest_s, -READ_LEAD_S) + self.interval_us / 1e6
+        return max(0, int(rest_s * 1e6))
 
     async def _flush(self) -> None:
         """Bring every viewer whose socket is free to where the ring is now."""

@@ -72,6 +72,12 @@ class FanOutPool:
         finally:
             del self.fanouts[key]
 
+    def patience_us(self, ring: FanRing) -> int:
+        """For how long nobody would be sent what comes into this ring now."""
+        found = (self.fanouts.get((id(ring), latency)) for latency in Latency)
+        waits = (one.patience_us() for one in found if one is not None and one.viewers)
+        return min(waits, default=0)
+
     def use(self, settings: FanOutSettings) -> None:
         """From now on, for who watches already, too."""
         self._settings = settings

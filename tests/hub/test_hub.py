@@ -14,7 +14,7 @@ from appliance.errors import (
     StreamNotFound,
 )
 from appliance.hub.hub import Hub
-from appliance.hub.stream import Anchor, Limits, has_stepped
+from appliance.hub.stream import MAX_PATIENCE_US, Anchor, Limits, has_stepped
 from appliance.hub.subscription import Start
 from appliance.media.track import Track
 
@@ -32,6 +32,26 @@ async def test_publish_twice_refuses_the_second_and_keeps_the_first() -> None:
         first.write(unit(0, key=True))
     async with hub.publish("live/cam", "rtmp#3"):
         pass
+
+
+async def test_stream_is_as_patient_as_the_least_patient_who_watches() -> None:
+    hub = hub_with()
+    async with hub.publish("live/cam", "rtmp#1") as publisher:
+        publisher.describe([VIDEO])
+        stream = publisher.stream
+        assert stream.patience_us() == MAX_PATIENCE_US
+        one, other = stream.rendition("one", EchoMuxer), stream.rendition("other", EchoMuxer)
+        one.patience_us = lambda: 30_000
+        assert stream.patience_us() == MAX_PATIENCE_US  # nobody watches either
+        with one.demand.viewer():
+            assert stream.patience_us() == 30_000
+            with other.demand.viewer():
+                assert stream.patience_us() == 0
+            with stream.demand.viewer():  # of the units themselves
+                assert stream.patience_us() == 0
+            with stream.reading():
+                assert stream.patience_us() == 0
+            assert stream.patience_us() == 30_000
 
 
 async def test_publish_with_takeover_ends_the_first_at_its_next_write() -> None:

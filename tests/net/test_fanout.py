@@ -279,6 +279,22 @@ async def test_fanout_interval_grows_with_viewers(count: int, interval_us: int) 
     assert fanout.interval_us == interval_us
 
 
+async def test_fanout_tells_when_its_next_flush_is_worth_a_read() -> None:
+    settings = FanOutSettings(few_viewers=0, many_viewers=1, max_interval_us=1000_000_000)
+    ring = Tags()
+    async with running(ring, settings) as fanout:
+        assert fanout.patience_us() == 0  # nobody watches
+        fanout.add(Dummy())
+        assert 900e6 < fanout.patience_us() < 1000e6  # what comes now is sent, and then it rests
+        ring.push(key=True)
+        await until(lambda: next(iter(fanout.viewers)).position == 1)
+        assert 0 < fanout.patience_us() < 1000e6
+        fanout.settings = FanOutSettings()
+    few = FanOut(Tags())
+    few.add(Dummy())
+    assert few.patience_us() == 0
+
+
 async def test_fanout_slow_viewer_keeps_its_backlog_in_the_ring_and_gets_all_of_it() -> None:
     ring = Tags()
     ring.push(key=True)

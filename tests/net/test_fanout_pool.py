@@ -11,6 +11,21 @@ from appliance.net.fanout_pool import FanOutPool, Latency
 from appliance.net.supervisor import Supervisor
 
 
+class Dummy:
+    """A sink that takes everything."""
+
+    descriptor: int | None = None
+
+    def send(self, data: bytes | bytearray | memoryview, /) -> int:
+        return len(data)
+
+    def watch(self, callback: object) -> None:
+        raise AssertionError
+
+    def unwatch(self) -> None: ...
+    def close(self) -> None: ...
+
+
 def new_ring() -> Ring[Chunk]:
     return Ring(max_bytes=1 << 20, max_duration_us=1_000_000)
 
@@ -26,6 +41,20 @@ async def test_pool_makes_one_fan_out_for_each_ring_and_latency() -> None:
     assert intervals_us == 2 * [40_000, 100_000, 200_000]
     one.close()
     other.close()
+    await until(lambda: not pool.fanouts)
+    await supervisor.close()
+
+
+async def test_pool_is_as_patient_as_the_least_patient_of_its_viewers() -> None:
+    supervisor = Supervisor()
+    pool = FanOutPool("test", supervisor, FanOutSettings(few_viewers=0, many_viewers=1))
+    ring = new_ring()
+    assert pool.patience_us(ring) == 0
+    pool.of(ring, Latency.LOW)  # where nobody is
+    for latency, most_us in ((Latency.DENSE, 200_000), (Latency.NORMAL, 100_000)):
+        pool.of(ring, latency).add(Dummy())
+        assert most_us // 2 < pool.patience_us(ring) < most_us
+    ring.close()
     await until(lambda: not pool.fanouts)
     await supervisor.close()
 

@@ -14,7 +14,7 @@ from http_site import until
 
 from appliance.errors import PeerError
 from appliance.net.accept import Caps
-from appliance.net.tcp import TcpConnection, TcpLimits, connect_tcp
+from appliance.net.tcp import READ_EARLY_BYTES, TcpConnection, TcpLimits, connect_tcp
 from appliance.net.tcp_server import TcpServer
 
 
@@ -136,6 +136,44 @@ async def test_tcp_events_taken_at_once_never_overtake_those_that_are_waited_for
     first = order.index(b"slow")
     assert order[1:first] == [b"at once b"]
     assert order[first:] == [b"slow", b"c", b"d", b"at once e"]
+
+
+def least_read(connection: Session) -> int:
+    """Of how many bytes the kernel tells."""
+    assert connection.socket is not None
+    return int(connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
+
+
+@pytest.mark.parametrize("pace_s", [3600.0, 0.01])
+async def test_tcp_paced_connection_is_read_when_time_is_over_or_there_is_much_or_an_end(
+    pace_s: float,
+) -> None:
+    heard: list[bytes] = []
+    served: list[Session] = []
+
+    async def serve(connection: Session) -> None:
+        connection.established()
+        connection.pace = lambda: pace_s
+        served.append(connection)
+        async for words in connection:
+            heard.extend(words)
+
+    async with service(serve) as here:
+        _, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        writer.write(b"\x01a")
+        await until(lambda: heard == [b"a"])
+        if pace_s > 1:
+            await until(lambda: least_read(served[0]) == READ_EARLY_BYTES)
+            writer.write(501 * (b"\xc8" + bytes(200)))  # more than that
+            await until(lambda: len(heard) > 200)
+        else:
+            writer.write(501 * b"\x01b")
+            await until(lambda: len(heard) == 502)
+        writer.write(b"\x01c")
+        writer.close()
+        await until(lambda: heard[-1:] == [b"<eof>"])
+    assert heard[-2] == b"c"
+    assert len(heard) == 504
 
 
 async def test_tcp_fault_of_who_takes_events_at_once_ends_the_session() -> None:

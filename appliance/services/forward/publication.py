@@ -143,6 +143,10 @@ class Publication:
         await self._started.wait()
         self._progress.started_us = self._stream.clock.monotonic_us()
         self._on_start()
+        with self._stream.reading():
+            await self._send_all(connection, client)
+
+    async def _send_all(self, connection: TcpConnection[Event], client: RtmpClient) -> None:
         ring = self._stream.units
         cursor, resumed = self._begin(), self._progress.position
         while not ring.closed:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import ExitStack
 
 from appliance.containers.m3u8 import MultivariantPlaylist, Variant
 from appliance.errors import ApplianceError, StreamNotFound
 from appliance.hub.rendition import Rendition
 from appliance.hub.signal import Signal
-from appliance.hub.stream import Stream
+from appliance.hub.stream import MAX_PATIENCE_US, Stream
 from appliance.hub.subscription import Start
 from appliance.media.track import Kind, Track
 from appliance.net.media_file import MediaFile
@@ -52,15 +53,18 @@ class Feed:
         """Until the stream ends or the task is cancelled; holds the stream's demand meanwhile."""
         stream = self.stream
         try:
-            with stream.demand.viewer():  # starts an on-demand source
-                await stream.wait_tracks()
-                rendition = await stream.open_rendition(self.form.rendition, self.form.make_muxer)
+            with ExitStack() as held:
+                with stream.demand.viewer():  # starts an on-demand source
+                    await stream.wait_tracks()
+                    form = self.form
+                    rendition = await stream.open_rendition(form.rendition, form.make_muxer)
+                    held.enter_context(rendition.demand.viewer())
                 self._rendition = rendition
-                with rendition.demand.viewer():
-                    if rendition.ring.first_key() is None:
-                        stream.request_keyframe()
-                    await self._follow(rendition)
-                    self.error = rendition.error
+                rendition.patience_us = lambda: MAX_PATIENCE_US
+                if rendition.ring.first_key() is None:
+                    stream.request_keyframe()
+                await self._follow(rendition)
+                self.error = rendition.error
         except ApplianceError as error:
             self.error = error
         finally:

@@ -188,7 +188,9 @@ class LiveService:
         latency = guest.ask.latency or self._context.latency_of(
             guest.ask.name, self._settings.latency
         )
-        fanout = self._pool(guest.ask.form).of(ring, latency)
+        pool = self._pool(guest.ask.form)
+        fanout = pool.of(ring, latency)
+        show.rendition.patience_us = lambda: pool.patience_us(ring)
         with show.rendition.demand.viewer(), fanout.viewing(sink, position) as viewer:
             if position == ring.next:
                 viewer.needs_key = True

@@ -78,6 +78,8 @@ class Playing:
         fanout = self._pool.of(rendition.ring, self._latency)
         self._core.is_muted = True
         self._connection.rest()
+        ring, pool = rendition.ring, self._pool
+        rendition.patience_us = lambda: pool.patience_us(ring)
         rendition.demand.join()
         viewer = fanout.add(sink)
         self._place = rendition, fanout, viewer

@@ -54,6 +54,7 @@ IDLE_US = 30_000_000  # a connection that neither publishes nor plays
 PAUSE_US = 600_000_000  # a player that forgot that it is one
 GOODBYE_US = 3_000_000  # an encoder whose media is refused, to read why
 MAX_TALK_BYTES = 256 << 10  # of a player, between two ticks: it has next to nothing to say
+LEAST_PAUSE_US = 20_000  # of reading; a shorter one spares too little
 SHOWN_CHARS = 200
 TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
 OFF = {"0", "false", "no", "off"}
@@ -223,6 +224,7 @@ class RtmpSession:
         self._connection.established()
         self._publishing = Publishing(event.stream_id, publisher)
         self._connection.on_events = self._take_media
+        self._connection.pace = self._pace_s
         self._server.accept_publish(event.stream_id)
         session.log.info("publishes from %s", self._connection.peer_ip)
 
@@ -232,6 +234,14 @@ class RtmpSession:
                 return events[index:]
             self._receive(event)
         return []
+
+    def _pace_s(self) -> float:
+        """How long media may wait in the kernel."""
+        publishing = self._publishing
+        if publishing is None:
+            return 0.0
+        patience_us = publishing.publisher.stream.patience_us()
+        return patience_us / 1_000_000 if patience_us >= LEAST_PAUSE_US else 0.0
 
     def _receive(self, message: Message) -> None:
         """Media of a publisher; who sends what cannot be carried is told so and soon ended."""
@@ -247,7 +257,7 @@ class RtmpSession:
 
     def _end_publish(self, why: str) -> None:
         publishing, self._publishing = self._publishing, None
-        self._connection.on_events = None
+        self._connection.on_events = self._connection.pace = None
         if publishing is None:
             return
         publishing.publisher.close()
