@@ -6,7 +6,7 @@ RFC 8285 (both forms are read, the one-byte form is written) and the extensions 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.errors import MisuseError, PeerError
@@ -16,13 +16,6 @@ from appliance.media.unit import Buffer
 from appliance.wire.rtp.outgoing import Identity, Place
 from appliance.wire.rtp.packet import HEADER_BYTES, SEQUENCE_MASK, STAMP_MASK
 
-MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
-ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
-TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
-VIDEO_ORIENTATION = "urn:3gpp:video-orientation"
-
-MAX_ID = 14  # of the one-byte form
 _ONE_BYTE = 0xBEDE
 _TWO_BYTE = 0x1000  # its lower four bits are anybody's
 _HAS_EXTENSION = 0x1000  # the X bit in the first two octets of a packet
@@ -135,11 +128,6 @@ def parse_elements(extension: tuple[int, Buffer] | None) -> dict[int, bytes]:
     if profile == _ONE_BYTE:
         return _parse_one_byte(Reader(body))
     return _parse_two_byte(Reader(body)) if profile & 0xFFF0 == _TWO_BYTE else {}
-
-
-def ids_by_uri(extmap: Mapping[int, str]) -> dict[str, int]:
-    """What a session description announces, the other way round; ids of the one-byte form only."""
-    return {uri: number for number, uri in extmap.items() if 1 <= number <= MAX_ID}
 
 
 def orientation_of(element: bytes) -> int:

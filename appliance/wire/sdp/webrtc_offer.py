@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from appliance.errors import PeerError
 from appliance.media.unit import Buffer
+from appliance.wire.dtls.fingerprint import Fingerprint as Fingerprint
 from appliance.wire.ice.candidate import Candidate, parse_candidate
 from appliance.wire.ice.credentials import Credentials
 from appliance.wire.sdp.parse import parse
@@ -47,17 +48,6 @@ class Extension(StrEnum):
     TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
     VIDEO_ORIENTATION = "urn:3gpp:video-orientation"
     PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """Of a certificate (RFC 8122 §5). algorithm: ``sha-256``, or a longer one of a peer."""
-
-    algorithm: str
-    digest: bytes
-
-    def value(self) -> str:
-        return f"{self.algorithm} {self.digest.hex(':').upper()}"
 
 
 @dataclass(frozen=True, slots=True)

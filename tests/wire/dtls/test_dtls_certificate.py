@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from dtls_peer import certificate
 
-from appliance.errors import ConfigError, PeerError
+from appliance.errors import ConfigError
 from appliance.wire.dtls.certificate import make_certificate, read_certificate
-from appliance.wire.dtls.fingerprint import Fingerprint, parse_fingerprint
+from appliance.wire.dtls.fingerprint import Fingerprint
 
 
 def test_certificate_survives_its_file() -> None:
@@ -30,9 +30,8 @@ def test_fingerprint_is_the_one_that_openssl_tells(tmp_path: Path) -> None:
     path.write_bytes(certificate("server").pem())
     command = ["openssl", "x509", "-in", path, "-noout", "-fingerprint", "-sha256"]
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-    text = str(certificate("server").fingerprint)
+    text = certificate("server").fingerprint.value()
     assert text == "sha-256 " + told.partition("=")[2].strip()
-    assert parse_fingerprint(text) == certificate("server").fingerprint
 
 
 @pytest.mark.parametrize("pem", [b"", b"text", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
@@ -54,35 +53,9 @@ def test_certificate_file_cut_short_is_a_fault_of_the_device(cut: int) -> None:
         read_certificate(certificate("server").pem()[:cut])
 
 
-@pytest.mark.parametrize("algorithm", ["sha-256", "SHA-384", "sha-512"])
+@pytest.mark.parametrize("algorithm", ["sha-256", "sha-384", "sha-512"])
 def test_fingerprint_of_each_algorithm_matches_its_certificate_only(algorithm: str) -> None:
-    digest = hashlib.new(algorithm.lower().replace("-", ""), b"certificate").digest()
-    found = parse_fingerprint(f"{algorithm} {digest.hex(':')}")
+    digest = hashlib.new(algorithm.replace("-", ""), b"certificate").digest()
+    found = Fingerprint(algorithm, digest)
     assert found.matches(b"certificate")
     assert not found.matches(b"another")
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        "sha-256",
-        "sha-1 " + ":".join(["00"] * 20),
-        "md5 " + ":".join(["00"] * 16),
-        "sha-256 " + ":".join(["00"] * 31),
-        "sha-256 " + ":".join(["00"] * 33),
-        "sha-256 " + "00" * 32,
-        "sha-256 " + ":".join(["0x"] * 32),
-        "sha-256 " + ":".join(["+1"] * 32),
-        "sha-256 " + ":".join(["٣٣"] * 32),
-        "sha-256 " + ":".join(["zz"] * 32),
-    ],
-)
-def test_fingerprint_that_proves_nothing_or_is_damaged_is_refused(value: str) -> None:
-    with pytest.raises(PeerError):
-        parse_fingerprint(value)
-
-
-def test_fingerprint_reads_itself() -> None:
-    fingerprint = Fingerprint("sha-256", bytes(range(32)))
-    assert parse_fingerprint(str(fingerprint)) == fingerprint

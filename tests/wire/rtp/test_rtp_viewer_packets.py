@@ -9,11 +9,8 @@ from mutation import assert_only_peer_error
 
 from appliance.errors import MisuseError, PeerError
 from appliance.wire.rtp.extensions import (
-    ABS_SEND_TIME,
-    MID,
     Extensions,
     HeaderForm,
-    ids_by_uri,
     orientation_of,
     parse_elements,
 )
@@ -168,10 +165,6 @@ def test_elements_with_seeded_damage_raise_nothing_but_peer_error() -> None:
     assert_only_peer_error(lambda data: parse_elements(parse(data).extension), seeds, 2000)
 
 
-def test_ids_are_found_by_what_they_mean() -> None:
-    assert ids_by_uri({1: MID, 2: ABS_SEND_TIME, 15: "fifteen", 200: "beyond"}) == {
-        MID: 1,
-        ABS_SEND_TIME: 2,
-    }
+def test_orientation_is_told_in_degrees() -> None:
     assert [orientation_of(bytes([code])) for code in range(4)] == [0, 90, 180, 270]
     assert orientation_of(b"") == 0
