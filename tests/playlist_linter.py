@@ -192,7 +192,7 @@ def _lint_segment_line(media: Media, segment: Segment) -> None:
         media.say(f"§4.3.2.1 {segment.uri} has no EXTINF")
     elif segment.extinf_s == 0:
         media.say(f"{segment.uri} lasts no time")
-    if segment.extinf_s > media.target_s:
+    if int(segment.extinf_s + 0.5) > media.target_s:
         media.say(f"§4.3.3.1 {segment.uri} lasts {segment.extinf_s}, target is {media.target_s}")
     if segment.uri.partition("?")[0].endswith((".m4s", ".mp4")) and not segment.map_uri:
         media.say(f"§3.3 {segment.uri} has no EXT-X-MAP")

@@ -172,7 +172,9 @@ class LivePlaylist:
     # -- the target duration -------------------------------------------------------------------
 
     def _choose_target(self) -> int:
-        """No less than the setting and every segment so far, in whole seconds.
+        """No less than the setting and every segment so far, in seconds rounded as RFC 8216
+        §4.3.3.1 compares them: to the nearest. So segments of 2.0 s, a millisecond or a frame more
+        or less, make it 2 and leave it so.
 
         The segments that the hub's past yields at once show the keyframe interval. If they are of
         one length the source is regular, and that length decides; otherwise a margin is added, so
@@ -185,12 +187,12 @@ class LivePlaylist:
         if len(whole_us) == 1:  # alone, it is taken for regular if it lasts whole seconds
             spread_us = min(whole_us[0] % 1_000_000, -whole_us[0] % 1_000_000)
         margin_us = MARGIN_US if spread_us > REGULAR_US else 0
-        return _ceil_s(max(wanted_us, max(durations_us) + margin_us))
+        return _nearest_s(max(wanted_us, max(durations_us) + margin_us))
 
     def _check_target(self, segment: Segment) -> None:
-        if self.target_duration_s and segment.duration_us > 1_000_000 * self.target_duration_s:
+        if self.target_duration_s and _nearest_s(segment.duration_us) > self.target_duration_s:
             # Either this or a segment that does not start with a key; players mind this less.
-            self.target_duration_s = _ceil_s(segment.duration_us + MARGIN_US)
+            self.target_duration_s = _nearest_s(segment.duration_us + MARGIN_US)
             log.info(
                 "%s: the keyframe interval grew, target duration is now %d s",
                 self.stream,
@@ -258,5 +260,5 @@ def _to_ms(us: int) -> int:
     return (us + 500) // 1000 * 1000
 
 
-def _ceil_s(us: int) -> int:
-    return -(-us // 1_000_000)
+def _nearest_s(us: int) -> int:
+    return max(1, (us + 500_000) // 1_000_000)
