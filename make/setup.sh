@@ -24,6 +24,7 @@ esac
 test_packages="ffmpeg chromium chromium-driver gstreamer1.0-tools gstreamer1.0-plugins-base
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-rtsp
     gir1.2-gst-rtsp-server-1.0 python3-gi nginx-light imagemagick
+    gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0
     systemd zstd fakeroot procps iproute2 rtmpdump libnginx-mod-rtmp curl openssl vlc-bin
     vlc-plugin-base"
 bench_packages="libnginx-mod-rtmp gcc libc6-dev" # the peers that figures are compared with

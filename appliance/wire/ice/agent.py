@@ -128,6 +128,13 @@ class IceAgent:
         told = [(AttributeType.XOR_MAPPED_ADDRESS, mapped)]
         return _answer(message, MessageClass.SUCCESS, credentials, told)
 
+    def heard(self, remote: Remote, now_us: int) -> None:
+        """Something else came from there that only the peer can have made, such as SRTCP whose tag
+        is right. It consents by that too: libnice 0.1.21 as in GStreamer 1.22 checks twice and then
+        never again; its indications (RFC 8445 §11) anybody can forge."""
+        if (path := self.paths.get(remote)) is not None:
+            path.last_us = now_us
+
     def restart(self, local: Credentials) -> Credentials | None:
         """New credentials; media stay where they are until the peer names a path with these
         (RFC 8445 §9). What an earlier restart had, nobody used, and is over, is returned."""

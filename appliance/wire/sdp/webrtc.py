@@ -213,8 +213,9 @@ def _describe(media: Media, codec: OfferedCodec, agreed: AgreedSection | None) -
     media.formats = (str(codec.payload_type),)
     media.add(agreed.direction.value if agreed else Direction.INACTIVE.value)
     media.add("rtcp-mux")
-    name = codec.encoding.lower() if codec.encoding == "OPUS" else codec.encoding
-    rtpmap = RtpMap(codec.payload_type, name, codec.clock_rate_hz, codec.channels)
+    is_opus = codec.encoding == "OPUS"
+    name, channels = ("opus", 2) if is_opus else (codec.encoding, codec.channels)
+    rtpmap = RtpMap(codec.payload_type, name, codec.clock_rate_hz, channels)
     media.add("rtpmap", rtpmap.value())
     config = agreed.sending.track.config if agreed and agreed.sending else None
     if fmtp := answered_fmtp(codec, config):

@@ -79,7 +79,7 @@ def answered_fmtp(codec: OfferedCodec, config: CodecConfig | None) -> str:
     profile, constraints, level = h264_profile(codec)
     if codec.fmtp.get("level-asymmetry-allowed") == "1":
         level = config.level_idc if isinstance(config, H264Config) else HIGHEST_H264_LEVEL
-    mode = codec.fmtp.get("packetization-mode", "0")
+    mode = codec.fmtp.get("packetization-mode", "1" if config else "0")
     identity = bytes((profile, constraints, level)).hex()
     return f"level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={identity}"
 
@@ -95,8 +95,11 @@ def h264_profile(codec: OfferedCodec) -> tuple[int, int, int]:
 
 
 def _best_h264(codecs: Iterable[OfferedCodec], config: H264Config) -> OfferedCodec | None:
-    """Our packets are of packetization mode 1; a receiver of mode 0 takes no fragments."""
-    fit = [c for c in codecs if c.encoding == "H264" and _is_mode_1(c)]
+    """Our packets are of packetization mode 1; a receiver of mode 0 takes no fragments. One who
+    says neither (GStreamer 1.22, where the RFC has 0 as the default) takes them."""
+    all_h264 = [c for c in codecs if c.encoding == "H264"]
+    fit = [c for c in all_h264 if _is_mode_1(c)]
+    fit = fit or [c for c in all_h264 if "packetization-mode" not in c.fmtp]
     wanted = (config.profile_idc, config.constraint_flags & _CONSTRAINED)
     exact = [c for c in fit if _h264_identity(c) == wanted]
     if exact:
@@ -125,7 +128,8 @@ def _is_h265_of(codec: OfferedCodec, config: H265Config) -> bool:
 
 
 def _is_opus(codec: OfferedCodec) -> bool:
-    return codec.clock_rate_hz == CLOCK_HZ and codec.channels == 2  # RFC 7587 §7
+    """Two channels by RFC 7587 §7, whatever is in them; GStreamer leaves them out."""
+    return codec.clock_rate_hz == CLOCK_HZ and codec.channels in {1, 2}
 
 
 def _is_any(codec: OfferedCodec) -> bool:

@@ -244,6 +244,15 @@ def test_consent_ends_thirty_seconds_after_the_last_check() -> None:
     assert agent.selected is None
 
 
+def test_peer_that_is_heard_otherwise_consents() -> None:
+    directory, agent = connected()
+    agent.heard(THERE, CONSENT_US - 1)  # no path
+    agent.heard(HERE, CONSENT_US - 1)
+    assert directory.expire(CONSENT_US) == []
+    assert list(agent.paths) == [HERE]
+    assert directory.expire(2 * CONSENT_US - 1) == [agent]
+
+
 def test_path_that_falls_silent_hands_over_to_another_that_was_named() -> None:
     directory, agent = connected()
     directory.receive(check(nominating=True), THERE, SECOND_US)

@@ -239,7 +239,8 @@ def test_h264_without_fragments_is_no_way_to_send() -> None:
         (AV1, ["a=rtpmap:47 AV1/90000", "a=fmtp:47 profile=1", "a=rtpmap:45 AV1/90000"], 45),
         (AV1, ["a=rtpmap:47 AV1/90000", "a=fmtp:47 profile=1"], 47),
         (OpusConfig(1), ["a=rtpmap:96 opus/48000/2"], 96),
-        (OpusConfig(2), ["a=rtpmap:96 opus/48000"], None),
+        (OpusConfig(2), ["a=rtpmap:96 OPUS/48000"], 96),
+        (OpusConfig(2), ["a=rtpmap:96 opus/16000/2"], None),
         (G711Config(Codec.PCMA, 8000, 1), ["a=rtpmap:8 PCMA/8000"], 8),
         (G711Config(Codec.PCMA, 16000, 1), ["a=rtpmap:8 PCMA/8000"], None),
         (G711Config(Codec.PCMU, 8000, 1), ["a=rtpmap:8 PCMA/8000"], None),
@@ -304,6 +305,26 @@ def test_publisher_with_session_wide_transport_is_answered() -> None:
     assert answer.sections[1].codec.rtx_payload_type is None
     assert answer.sections[1].extensions == {}
     assert answer.sections[1].feedback == {"nack", "nack pli"}
+
+
+def test_player_of_gstreamer_is_answered() -> None:
+    """It says nothing of packetization, of Opus' channels, nor of NACK."""
+    answer = play(OFFERS["gstreamer_play"])
+    assert [(s.mid, s.codec.encoding) for s in answer.sections] == [
+        ("video0", "H264"),
+        ("audio1", "OPUS"),
+    ]
+    video, audio = again(answer).media
+    assert video.fmtp(96)["packetization-mode"] == "1"
+    assert value(audio, "rtpmap") == "97 opus/48000/2"
+    assert answer.sections[0].feedback == {"nack pli", "ccm fir"}
+
+
+def test_publisher_of_gstreamer_is_answered() -> None:
+    """Its sections are sendrecv."""
+    answer = publish(OFFERS["gstreamer_publish"])
+    assert [s.codec.encoding for s in answer.sections] == ["H264"]
+    assert again(answer).media[0].direction is Direction.RECVONLY
 
 
 def test_data_channel_is_refused_and_media_are_not() -> None:
@@ -494,5 +515,5 @@ def test_offers_survive_mutants() -> None:
             parse(made.session.pack())
         assert len(sections) <= 2 * len(parsed.sections)
 
-    seeds = [PLAY, PUBLISH, WITH_DATA, OBS, offer(section(h264("64001f")))]
+    seeds = [*OFFERS.values(), OBS, offer(section(h264("64001f")))]
     assert_only_peer_error(answer, [seed.encode() for seed in seeds], 1200)
