@@ -9,7 +9,7 @@ import { address, origin, shareRow } from './share.js';
 import { Upright } from './upright.js';
 import { bindControls } from './controls.js';
 import { CameraPanel } from './camera.js';
-import { cameraNotice, codec, duration, figures, health, healthWord, isOff, latency, sound } from './words.js';
+import { cameraNotice, codec, duration, figures, health, healthWord, isOff, latency, sound, sourceFault } from './words.js';
 import { watchForUpdate } from './update.js';
 
 const name = document.body.dataset.stream;
@@ -140,11 +140,15 @@ function sentence() {
   }
   if (stream && !stream.online && isOff(stream)) return [cameraNotice(stream)];
   if (gone && !stream) return [`Waiting for ${name}…`, 'Nothing by this name is being sent just now.'];
-  if (gone && stream.on_demand) return ['Starting the camera…', waited()];
-  if (gone) return ['The camera is offline.', cameraNotice(stream) || 'The picture comes back by itself.'];
+  if (gone && stream.on_demand) return ['Starting the camera…', cameraNotice(stream) || waited()];
+  if (gone) return ['The camera is offline.', capital(sourceFault(stream)) || cameraNotice(stream) || 'The picture comes back by itself.'];
   if (state === 'stalled') return ['Waiting for the picture…'];
   if (state === 'reconnecting') return ['Reconnecting…', doubt() || detail || waited()];
   return ['Connecting…', ''];
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function unsupported(reason) {

@@ -89,10 +89,34 @@ const RUNGS = {
   watchdog: 'the whole service restarts',
 };
 
+// Why nothing comes from where a stream is fetched; the device tells the reason's word.
+const FAULTS = {
+  unreachable: 'it cannot be reached',
+  login: 'it refuses the user or password',
+  tls: 'its certificate is not trusted',
+  refused: 'it refuses what it is asked for',
+  silent: 'it sends nothing',
+  ended: 'it ended the connection',
+  garbage: 'it sends what cannot be read here',
+  flood: 'it sends more than is to be shown',
+  kicked: 'somebody ended the connection',
+};
+const LONG_WAIT_S = 15;
+
+// Empty if there is no fault. Its detail is there for who may read it in the API, too.
+export function sourceFault({ fault, online }) {
+  if (!fault || online) return '';
+  const words = (fault.detail || '').replace(/^[a-z-]+: /, '') || FAULTS[fault.reason] || 'nothing comes';
+  const wait = duration(fault.retry_s * 1000).replace(' ', '\u00a0');
+  return `${words}.${fault.retry_s >= LONG_WAIT_S ? ` It is asked again in ${wait}.` : ''}`;
+}
+
 // One sentence on what is out of the ordinary with the camera; empty if nothing is.
 export function cameraNotice(stream) {
   const { camera, placeholder } = stream;
   if (isOff(stream)) return camera.why ? `The camera is off: ${camera.why}.` : 'The camera is off.';
+  const fault = sourceFault(stream);
+  if (fault) return `${stream.on_demand ? 'When asked last' : 'Offline'}: ${fault}`;
   const why = (camera && camera.why) || '';
   if (placeholder || (why && !stream.online)) {
     const doing = (camera && RUNGS[camera.rung]) || '';

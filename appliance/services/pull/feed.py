@@ -41,6 +41,7 @@ class PullFeed:
 
     plan: may be replaced; holds for connections from then on.
     rounds: how often in a row all servers have failed. last_error: fit for anybody's eyes.
+    fault: the reason of it, until there is media again.
     away: of the servers, those that took no connection when they were asked last.
     """
 
@@ -52,6 +53,7 @@ class PullFeed:
         self.stream = stream
         self.plan = plan
         self.last_error = ""
+        self.fault = ""
         self.rounds = 0
         self.away: set[Address] = set()
         self._context = context
@@ -178,6 +180,7 @@ class PullFeed:
 
     def _settle(self, winner: Connection) -> None:
         """It brings media, so the others are not needed."""
+        self.fault = ""
         for connection, run in self._connections.items():
             if connection is not winner and run is not None:
                 run.cancel()
@@ -218,6 +221,7 @@ class PullFeed:
 
     def _tell(self, connection: Connection, fault: PullFault, delay_s: float) -> None:
         self.last_error = f"{fault.reason}: {fault}"[:MAX_ERROR_CHARS]
+        self.fault = fault.reason
         level, text = self._telling.tell(self.last_error, self._clock.monotonic_us())
         if self._is_quiet and not self.stream.has_run:
             level = logging.DEBUG
@@ -238,6 +242,7 @@ class PullFeed:
             "state": "waiting" if newest is None else "pulling",
             "client": None if newest is None else newest.session.slug,
             "last_error": self.last_error,
+            "fault": self.fault,
             "retry_s": self._retry_s(),
         }
 

@@ -19,7 +19,7 @@ from appliance.net.http import HttpError, Request
 from appliance.services.contract import Context, StreamSettings, credentials_of
 from appliance.services.web.assets import Assets
 from appliance.services.web.lan import LanAddress, local_port
-from appliance.services.web.rows import camera_row, offline_row, stream_row
+from appliance.services.web.rows import camera_row, offline_row, source_fault, stream_row
 
 DESTINATION_FIELDS = ("stream", "name", "state", "bytes", "lag_ms", "last_error")
 ROWS_KEPT_US = 500_000  # what one look at a stream costs is paid at most twice a second
@@ -127,7 +127,7 @@ class WebService:
             "now_unix_ms": self._context.hub.clock.unix_us() // 1000,
             "address": None if port is None else await self._lan.find(port),
             "rtsp_port": self._rtsp_port(),
-            "streams": await self._with_destinations(rows, request),
+            "streams": await self._with_details(rows, request),
         }
         return _json(document)
 
@@ -136,12 +136,12 @@ class WebService:
         addresses = self._context.listening.get("rtsp", ())
         return int(addresses[0].rpartition(":")[2]) if addresses else None
 
-    async def _with_destinations(
+    async def _with_details(
         self, rows: list[dict[str, Any]], request: Request
     ) -> list[dict[str, Any]]:
-        """Where streams are forwarded to is for who may read it in the API, too."""
-        report = self._context.reports.get("forward")
-        if report is None or not any(row["forwards"] for row in rows):
+        """Where streams are forwarded to, and what a source says, is for who may read it in the
+        API, too."""
+        if not any(row["forwards"] or row["fault"] for row in rows):
             return rows
         try:
             await self._context.access.check(
@@ -149,11 +149,15 @@ class WebService:
             )
         except AuthError:
             return rows
-        places = [{field: one[field] for field in DESTINATION_FIELDS} for one in report()]
-        return [
-            row | {"destinations": [one for one in places if one["stream"] == row["name"]]}
-            for row in rows
+        places = [
+            {field: one[field] for field in DESTINATION_FIELDS} for one in self._report("forward")
         ]
+        errors = {one["stream"]: one["last_error"] for one in self._report("pull")}
+        return [_detailed(row, places, errors) for row in rows]
+
+    def _report(self, service: str) -> list[dict[str, Any]]:
+        reports = self._context.reports
+        return reports[service]() if service in reports else []
 
     async def _visible(self, request: Request) -> tuple[list[dict[str, Any]], AuthError | None]:
         """The rows, and why there are not more of them."""
@@ -190,10 +194,11 @@ class WebService:
         now_us = self._context.hub.clock.monotonic_us()
         if now_us >= self._rows_until_us:
             self._rows_until_us = now_us + ROWS_KEPT_US
-            reports = self._context.reports
-            forwards = reports["forward"]() if "forward" in reports else []
+            forwards = self._report("forward")
+            pulls = {one["stream"]: one for one in self._report("pull")}
             self._rows = {
                 name: self._row(name, settings, forwards)
+                | {"fault": source_fault(pulls.get(name))}
                 for name, settings in self._names().items()
             }
         return self._rows
@@ -211,6 +216,15 @@ class WebService:
         row["forwards"] = [one["state"] for one in forwards if one["stream"] == name]
         camera = self._context.cameras.of_stream(name)
         return row if camera is None else row | {"camera": camera_row(camera)}
+
+
+def _detailed(
+    row: dict[str, Any], places: list[dict[str, Any]], errors: dict[str, str]
+) -> dict[str, Any]:
+    row = row | {"destinations": [one for one in places if one["stream"] == row["name"]]}
+    if row["fault"] is None:
+        return row
+    return row | {"fault": row["fault"] | {"detail": errors.get(row["name"], "")}}
 
 
 def _page(text: str, status: int = 200) -> web.Response:

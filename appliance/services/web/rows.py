@@ -68,6 +68,15 @@ def _track_row(stream: Stream, track: Track) -> dict[str, Any]:
     }
 
 
+def source_fault(pull: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Why nothing comes from where the stream is fetched, as a word of ours for anybody; None while
+    it comes. retry_s: in how many seconds it is tried again."""
+    if pull is None or not pull["fault"]:
+        return None
+    retry_s = pull["retry_s"]
+    return {"reason": pull["fault"], "retry_s": None if retry_s is None else round(retry_s)}
+
+
 def camera_row(camera: Camera) -> dict[str, Any]:
     """What viewers may know of the camera itself: no device, no control.
 

@@ -310,6 +310,36 @@ async def test_web_streams_name_destinations_to_who_may_read_them_in_the_api(
     assert "origin" not in stranger.text
 
 
+PULL = {
+    "stream": "live/camera",
+    "from": "rtsp://10.1.2.3/live",
+    "state": "waiting",
+    "last_error": "login: wrong user or password (DESCRIBE: 401 cam-7)",
+    "fault": "login",
+    "retry_s": 63.4,
+}
+
+
+async def test_web_streams_tell_why_a_source_is_away_and_its_words_to_who_may_read_the_api(
+    tmp_path: Path,
+) -> None:
+    async with device(StreamSettings("live/camera"), state=tmp_path) as here:
+        owner_key = here.context.access.make_owner()
+        here.context.reports["pull"] = lambda: [PULL]
+        stranger = await here.get("/web/streams.json")
+        answer = await here.get("/web/streams.json", f"Authorization: Bearer {owner_key}")
+    assert stranger.json["streams"][0]["fault"] == {"reason": "login", "retry_s": 63}
+    assert "cam-7" not in stranger.text and "10.1.2.3" not in stranger.text + answer.text
+    assert answer.json["streams"][0]["fault"]["detail"] == PULL["last_error"]
+
+
+async def test_web_streams_tell_no_fault_of_a_source_that_is_well(tmp_path: Path) -> None:
+    async with device(StreamSettings("live/camera")) as here:
+        here.context.reports["pull"] = lambda: [PULL | {"fault": "", "retry_s": None}]
+        answer = await here.get("/web/streams.json")
+    assert answer.json["streams"][0]["fault"] is None
+
+
 class Camera:
     """Tells of itself what it is told to."""
 
