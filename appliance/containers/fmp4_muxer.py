@@ -366,7 +366,10 @@ class Fmp4Muxer:
         if self._start_us is None or is_first_picture:  # which joins the audio just before it
             self._start(unit.dts_us)
             return []
-        return self._cut(unit.dts_us)
+        chunks = self._cut(unit.dts_us)
+        for chunk in chunks:
+            chunk.before_key = leads and unit.key
+        return chunks
 
     def _start(self, dts_us: int) -> None:
         self._start_us = dts_us

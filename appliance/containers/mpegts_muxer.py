@@ -185,6 +185,8 @@ class MpegTsMuxer:
             return chunks
         if leads:
             key = unit.key or self._video is None
+            for chunk in chunks:
+                chunk.before_key = key and not unit.discontinuity
             self._open(dts_us, key=key, discontinuity=unit.discontinuity)
         elif self._waiting_us is None:
             self._waiting_us = dts_us

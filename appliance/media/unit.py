@@ -47,6 +47,8 @@ class Chunk:
         serves, so `is not` tells that it changed.
     key: a viewer can join here.
     discontinuity: timestamps or coding restarted before this chunk.
+    before_key: the next one will be a key, so whoever cuts at keys need not wait to see it. It may
+        be one although this is False.
     """
 
     data: bytes
@@ -55,6 +57,7 @@ class Chunk:
     key: bool
     header: bytes = b""
     discontinuity: bool = False
+    before_key: bool = field(default=False, kw_only=True)
 
     @property
     def size_bytes(self) -> int:

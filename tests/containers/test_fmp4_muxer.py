@@ -358,3 +358,14 @@ def test_fmp4_of_any_lawful_sequence_of_units_is_sound(seed: int) -> None:
             assert abs(sample.dts - expected) <= 150
             assert sample.duration > 0
         assert all(one.dts < other.dts for one, other in itertools.pairwise(found))
+
+
+@pytest.mark.parametrize("has_video", [True, False])
+def test_fmp4_chunk_tells_that_a_key_follows_it(has_video: bool) -> None:
+    video, audio = avc_track(), aac_track()
+    tracks = [video, audio] if has_video else [audio]
+    streams = [sounds(audio, 140), *([pictures(video, 75)] if has_video else [])]
+    chunks = mux(Fmp4Muxer(), tracks, interleaved(*streams))
+    told = [one.before_key for one in chunks[:-2]]  # the last two come of its end
+    assert told.count(True) >= 2
+    assert told == [one.key for one in chunks[1:-1]]

@@ -141,6 +141,13 @@ def test_ts_chunks_last_200_ms_and_leave_no_gap() -> None:
         assert chunk.dts_us + chunk.duration_us == following.dts_us
 
 
+def test_ts_chunk_tells_that_a_key_follows_it() -> None:
+    chunks = mux(MpegTsMuxer(), BOTH, two_kinds())
+    told = [one.before_key for one in chunks[:-1]]
+    assert told.count(True) == 2
+    assert told == [one.key for one in chunks[1:]]
+
+
 def test_ts_interval_is_what_was_asked_for() -> None:
     chunks = mux(MpegTsMuxer(interval_us=500_000), BOTH, two_kinds())
     assert [c.duration_us for c in chunks] == [520_000, 480_000] * 3

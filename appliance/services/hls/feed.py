@@ -79,7 +79,8 @@ class Feed:
                 cuts.append(self._segmenter.interrupt())  # the loop stood still for too long
             lost_units = subscription.lost_units
             self._segmenter.limit_us = self.playlist.target_duration_s * 1_000_000
-            cuts += [self._segmenter.feed(chunk) for chunk in batch]
+            for chunk in batch:
+                cuts += [self._segmenter.feed(chunk), self._segmenter.close(chunk)]
             for cut in cuts:
                 if cut is not None:
                     self.playlist.add(cut, self.stream.anchor)

@@ -61,9 +61,7 @@ class Segmenter:
         if chunk.discontinuity:
             self._key_us = None
         if chunk.key:
-            if self._key_us is not None and chunk.dts_us > self._key_us:
-                self._key_intervals_us.append(chunk.dts_us - self._key_us)
-            self._key_us = chunk.dts_us
+            self._note_key(chunk.dts_us)
         if self._open is not None and self._ends_before(chunk, self._open):
             finished = self._finish(chunk)
         if self._open is None:
@@ -81,6 +79,19 @@ class Segmenter:
         segment.end_us = max(segment.end_us, chunk.dts_us + chunk.duration_us)
         return finished
 
+    def close(self, chunk: Chunk) -> Cut | None:
+        """The segment that ends with this chunk, which was fed, as a key is known to follow."""
+        if not chunk.before_key or self._open is None:
+            return None
+        key_us = chunk.dts_us + chunk.duration_us
+        self._note_key(key_us)
+        if not self._ends_at_key(key_us - self._open.start_us):
+            return None
+        finished = self.flush()
+        if finished is not None:
+            finished.end_us = max(finished.start_us, key_us)
+        return finished
+
     def flush(self) -> Cut | None:
         """What is left: the stream ended."""
         finished, self._open = self._open, None
@@ -90,6 +101,11 @@ class Segmenter:
         """Chunks are missing from here on: ends the segment, the next one is a discontinuity."""
         self._interrupted = True
         return self.flush()
+
+    def _note_key(self, key_us: int) -> None:
+        if self._key_us is not None and key_us > self._key_us:
+            self._key_intervals_us.append(key_us - self._key_us)
+        self._key_us = key_us
 
     def _ends_before(self, chunk: Chunk, segment: Cut) -> bool:
         if chunk.discontinuity or chunk.header is not segment.header:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from appliance.media.unit import Chunk
@@ -135,3 +137,23 @@ def test_interrupt_marks_the_next_segment() -> None:
 
 def test_flush_of_nothing_is_nothing() -> None:
     assert Segmenter(TARGET_US).flush() is None
+
+
+@pytest.mark.parametrize("gop_us", [200_000, 1_000_000, 1_400_000, 3_000_000])
+@pytest.mark.parametrize("limit_us", [0, 2_000_000])
+def test_segment_that_is_closed_when_a_key_follows_is_the_one_that_the_key_would_end(
+    gop_us: int, limit_us: int
+) -> None:
+    late, early = Segmenter(TARGET_US), Segmenter(TARGET_US)
+    late.limit_us = early.limit_us = limit_us
+    what = chunks(30_000_000, gop_us)
+    for one, following in itertools.pairwise(what):
+        one.before_key = following.key
+    expected: list[Cut | None] = []
+    found: list[Cut | None] = []
+    for each in what:
+        expected.append(late.feed(each))
+        found += [early.feed(each), early.close(each)]
+    assert [one for one in found if one] == [one for one in expected if one]
+    assert not any(found[::2])  # none has waited for the next chunk
+    assert any(found[1::2])
