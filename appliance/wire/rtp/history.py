@@ -1,6 +1,6 @@
 """What was sent lately, for whoever lost it: kept once per track, answered per viewer.
 
-NACK is RFC 4585 §6.2.1, retransmission RFC 4588 §4. Answers are bounded twice, as a single NACK can
+NACK is RFC 4585 §6.2.1; how the answers travel is `rtx`'s. Answers are bounded twice, as a single NACK can
 name thousands of packets: none goes out again within a round trip, and all of them together stay a
 fraction of the media.
 """
@@ -130,26 +130,3 @@ class Retransmission:
         self._again_us[number] = now_us
         self._credit_bytes -= len(packet.payload)
         return packet
-
-
-class RtxNumbering:
-    """Packets sent again as a stream of their own (RFC 4588 §4): places and payloads of it.
-
-    Protected and numbered like any other stream, they never repeat an index of SRTP.
-    """
-
-    __slots__ = ("sequence",)
-
-    def __init__(self, first_sequence: int) -> None:
-        self.sequence = first_sequence & SEQUENCE_MASK
-
-    def wrap(self, answers: Iterable[Answer]) -> tuple[list[Place], list[bytes]]:
-        """With successive sequence numbers, which need no offset; each payload is a copy."""
-        places: list[Place] = []
-        payloads: list[bytes] = []
-        for answer in answers:
-            payload = answer.sequence.to_bytes(2, "big") + answer.packet.payload
-            places.append(answer.packet.place._replace(sequence=self.sequence))
-            payloads.append(payload)
-            self.sequence = (self.sequence + 1) & SEQUENCE_MASK
-        return places, payloads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.errors import PeerError
 from appliance.wire.rtp.formats.contract import Payload
 from appliance.wire.rtp.history import (
     FIRST_CREDIT_BYTES,
@@ -11,10 +12,11 @@ from appliance.wire.rtp.history import (
     SHARE,
     Answer,
     Retransmission,
-    RtxNumbering,
     SendHistory,
 )
 from appliance.wire.rtp.outgoing import RtpChunk, frame_payloads
+from appliance.wire.rtp.packet import RtpPacket
+from appliance.wire.rtp.rtx import RtxNumbering, unwrap_rtx
 from appliance.wire.rtp.viewer_packets import ViewerPackets
 
 ROUND_TRIP_US = 50_000
@@ -132,3 +134,16 @@ def test_rtx_packets_carry_the_lost_number_and_count_by_themselves() -> None:
 @pytest.mark.parametrize("sequences", [[], [70_000, -5]])
 def test_requests_for_nothing_get_nothing(sequences: list[int]) -> None:
     assert Track().viewer.answer(sequences, 0, 0) == []
+
+
+def test_rtx_packets_are_undone() -> None:
+    packet = RtpPacket(97, 5, 900, 22, True, b"\x12\x34payload")
+    undone = unwrap_rtx(packet, 96, 11)
+    assert undone == RtpPacket(96, 0x1234, 900, 11, True, b"payload")
+
+
+def test_rtx_packets_that_only_probe_are_nothing() -> None:
+    assert unwrap_rtx(RtpPacket(97, 5, 900, 22, True, b""), 96, 11) is None
+    assert unwrap_rtx(RtpPacket(97, 5, 900, 22, True, b"\0\1"), 96, 11) is None
+    with pytest.raises(PeerError):
+        unwrap_rtx(RtpPacket(97, 5, 900, 22, True, b"\0"), 96, 11)
