@@ -19,6 +19,7 @@ from appliance_process import ApplianceProcess
 from appliance.errors import ApplianceError
 
 DEADLINE_S = 40.0
+ESTABLISHED = "01"  # of /proc/net/tcp
 
 
 @contextmanager
@@ -80,3 +81,9 @@ def sessions_of(device: ApplianceProcess) -> int:
         metrics = reply.read().decode()
     found = re.findall(r'^porthole_sessions\{kind="(?:rtmp|flv)-play"\} (\d+)', metrics, re.M)
     return sum(map(int, found))
+
+
+def connections_to(port: int) -> int:
+    """Of this machine, by IPv4: also those who wait for an answer."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == ESTABLISHED for row in rows)

@@ -3,6 +3,7 @@
 gst_camera.py LAUNCH [USER PASSWORD] [OPTION…]: says its port on the first line, then serves
 /camera. --hold: answers nobody before a line is read. --by: udp, multicast or tcp only.
 --tls FILE: certificate and key, in PEM. --port: instead of a free one.
+--once: it is not there any more when the film is over.
 """
 
 import argparse
@@ -19,6 +20,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("launch")
 parser.add_argument("credentials", nargs="*")
 parser.add_argument("--hold", action="store_true")
+parser.add_argument("--once", action="store_true")
 parser.add_argument("--by", default="")
 parser.add_argument("--tls", default="")
 parser.add_argument("--port", default="0")
@@ -58,7 +60,13 @@ if given.credentials or given.tls:
         auth.set_default_token(token)
     if given.tls:
         auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(given.tls))
-server.get_mount_points().add_factory("/camera", factory)
+mounts = server.get_mount_points()
+if given.once:
+    factory.connect(
+        "media-configure",
+        lambda _, media: media.connect("unprepared", lambda _: mounts.remove_factory("/camera")),
+    )
+mounts.add_factory("/camera", factory)
 server.attach(None)
 sys.stdout.write(f"{server.get_bound_port()}\n")
 sys.stdout.flush()
