@@ -1,8 +1,8 @@
 """What was sent lately, for whoever lost it: kept once per track, answered per viewer.
 
-NACK is RFC 4585 §6.2.1; how the answers travel is `rtx`'s. Answers are bounded twice, as a single NACK can
-name thousands of packets: none goes out again within a round trip, and all of them together stay a
-fraction of the media.
+NACK is RFC 4585 §6.2.1; how the answers travel is `rtx`'s. Answers are bounded twice, as a single
+NACK can name thousands of packets: none goes out again within a round trip, and all of them
+together stay a fraction of the media.
 """
 
 from __future__ import annotations
