@@ -1,4 +1,4 @@
-"""How a fault that lasts is told: once, and again only after a long time."""
+"""How what happens again and again is told: once or a few times, then only after a long time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import logging
 from dataclasses import dataclass
 
 MAX_TEXTS = 8  # against a peer whose every word is another
+MAX_NAMES = 256  # against publishers with ever new names
+FREE_COMINGS = 3  # of a stream's publishers, told each
+COMINGS_US = 60_000_000  # of more, one in so long
 RETELL_US = 10 * 60_000_000  # what stays away is told again, for who reads the log late
 
 
@@ -43,3 +46,23 @@ class Telling:
         text += f" (still, after {told.untold} more attempts)"
         told.at_us, told.untold = now_us, 0
         return logging.WARNING, text
+
+
+class Comings:
+    """Publishers who come and go all the time are told now and then. Times are monotonic."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, _Told] = {}  # by stream; at_us: when there is nothing to make up for
+
+    def tell(self, name: str, now_us: int) -> int | None:
+        """How many came since one was told; None if this one is not worth a line either."""
+        told = self._told.pop(name, None) or _Told(0)
+        self._told[name] = told  # the newest last
+        if len(self._told) > MAX_NAMES:
+            del self._told[next(iter(self._told))]
+        until_us = max(told.at_us, now_us) + COMINGS_US
+        if until_us > now_us + FREE_COMINGS * COMINGS_US:
+            told.untold += 1
+            return None
+        untold, told.at_us, told.untold = told.untold, until_us, 0
+        return untold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from appliance.hub.telling import MAX_TEXTS, RETELL_US, Telling
+from appliance.hub.telling import MAX_NAMES, MAX_TEXTS, RETELL_US, Comings, Telling
 
 
 def test_fault_is_told_once_and_again_after_a_long_time() -> None:
@@ -38,3 +38,23 @@ def test_no_more_is_remembered_than_a_few_texts() -> None:
         telling.tell(str(number), 0)
     assert telling.tell("0", 1)[0] == logging.WARNING
     assert telling.tell(str(2 * MAX_TEXTS - 1), 1)[0] == logging.DEBUG
+
+
+def test_publisher_that_comes_and_goes_is_told_now_and_then() -> None:
+    comings, second_us = Comings(), 1_000_000
+    told = [comings.tell("live/cam", at_s * second_us) for at_s in range(180)]
+    assert told[:3] == [0, 0, 0]
+    assert [at_s for at_s, untold in enumerate(told) if untold] == [60, 120]
+    assert told[60] == 57
+    assert comings.tell("live/other", 180 * second_us) == 0
+    assert comings.tell("live/cam", 3600 * second_us) == 59
+    assert comings.tell("live/cam", 3601 * second_us) == 0
+
+
+def test_comings_of_ever_new_names_are_forgotten() -> None:
+    comings = Comings()
+    for _ in range(10):
+        comings.tell("live/cam", 0)
+    for number in range(MAX_NAMES):
+        assert comings.tell(f"live/{number}", 0) == 0
+    assert comings.tell("live/cam", 0) == 0

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from appliance.errors import ConfigError
+from appliance.hub.telling import Comings
 from appliance.net.accept import Caps
 from appliance.net.address import reachable_urls
 from appliance.net.fanout_pool import FanOutPool
@@ -36,6 +37,7 @@ class RtmpService:
         self.pool = FanOutPool("rtmp", context.supervisor, settings.fan_out)
         self._servers: list[TcpServer[Event]] = []
         self._internal_faults = InternalFaults("rtmp", context.faults.count)
+        self._comings = Comings()
         self._sessions: set[RtmpSession] = set()  # no more than settings.max_connections, twice
 
     async def start(self) -> None:
@@ -67,7 +69,7 @@ class RtmpService:
                 log.info("listening on %s", url)
 
     async def _serve(self, connection: TcpConnection[Event]) -> None:
-        session = RtmpSession(connection, self._context, self._settings, self.pool)
+        session = RtmpSession(connection, self._context, self._settings, self.pool, self._comings)
         self._sessions.add(session)
         try:
             await session.run()

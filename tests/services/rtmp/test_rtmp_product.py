@@ -325,3 +325,13 @@ def test_rtmps_publishes_and_plays_and_follows_its_certificate(tmp_path: Path) -
         while "certificate unusable" not in device.log:
             with RtmpPeer(port, tls=tls) as other:
                 assert b"second.example" in subject_of(other)
+
+
+def test_publisher_that_comes_and_goes_does_not_fill_the_log(device: ApplianceProcess) -> None:
+    for _ in range(12):
+        with RtmpPeer(device.rtmp_port) as peer:
+            assert peer.publish("flaps") == "NetStream.Publish.Start"
+            peer.call(1, "FCUnpublish", 6.0, None, "flaps")
+            peer.wait_answer(6.0)
+    lines = [line for line in device.log.splitlines() if "live/flaps" in line]
+    assert 6 <= len(lines) <= 8, lines
