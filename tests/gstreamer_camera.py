@@ -12,6 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+PICTURE = (
+    "videotestsrc is-live=true ! video/x-raw,format=I420,width=192,height=128,framerate=30/1 "
+    "! openh264enc gop-size=15 ! h264parse ! rtph264pay name=pay0 config-interval=-1"
+)
+SOUND = "audiotestsrc is-live=true ! voaacenc ! aacparse ! rtpmp4gpay name=pay1"
 PROGRAM = Path(__file__).parent / "wire" / "rtsp" / "gst_camera.py"
 
 
