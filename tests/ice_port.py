@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -14,7 +15,7 @@ from appliance.wire.ice.agent import IceAgent, Remote
 from appliance.wire.ice.candidate import Candidate
 from appliance.wire.ice.credentials import Credentials
 from appliance.wire.ice.demux import PacketKind, packet_kind
-from appliance.wire.ice.directory import IceDirectory
+from appliance.wire.ice.directory import Checked, IceDirectory
 from appliance.wire.ice.framing import FrameReader, format_frame
 from appliance.wire.sdp.webrtc import (
     Answer,
@@ -35,23 +36,28 @@ SENDINGS = [
 
 @dataclass
 class Port:
-    """One UDP or TCP port with our agents behind it. dtls: where handshakes came from. named: a
-    path was."""
+    """One UDP or TCP port with our agents behind it. dtls: where handshakes came from."""
 
     directory: IceDirectory = field(default_factory=IceDirectory)
     dtls: asyncio.Queue[Remote] = field(default_factory=asyncio.Queue)
-    named: asyncio.Event = field(default_factory=asyncio.Event)
+    checks: asyncio.Queue[Checked] = field(default_factory=asyncio.Queue)
 
     def answer(self, data: bytes, remote: Remote) -> bytes | None:
         match packet_kind(data):
             case PacketKind.STUN:
                 checked = self.directory.receive(data, remote, time.monotonic_ns() // 1000)
-                if checked and checked.is_moved:
-                    self.named.set()
+                if checked:
+                    self.checks.put_nowait(checked)
                 return checked and checked.answer
             case PacketKind.DTLS:
                 self.dtls.put_nowait(remote)
         return None
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Looked at again after each check that was answered."""
+        async with asyncio.timeout(30):
+            while not condition():
+                await self.checks.get()
 
 
 class UdpPort(asyncio.DatagramProtocol):

@@ -10,11 +10,18 @@ from webrtc_offers import OFFERS, offer
 
 from appliance.wire.ice.agent import IceAgent, IceState, Remote
 from appliance.wire.ice.candidate import Candidate, host_candidates
+from appliance.wire.ice.credentials import Credentials
 from appliance.wire.sdp.webrtc import Answer
+from appliance.wire.sdp.webrtc_offer import parse_offer
 
 TAKE = """
 const [sdp, done] = arguments;
 pc.setRemoteDescription({type: 'answer', sdp}).then(() => done('taken'), (e) => done(String(e)));
+"""
+RESTART = """
+const done = arguments[0];
+pc.restartIce();
+pc.setLocalDescription().then(() => done(pc.localDescription.sdp), (e) => done(String(e)));
 """
 
 
@@ -30,7 +37,7 @@ async def connect(
     assert taken == "taken", sdp
     async with asyncio.timeout(30):
         remote = await port.dtls.get()
-        await port.named.wait()
+    await port.until(lambda: agent.selected is not None)
     connected = "['connected', 'completed'].includes(pc.iceConnectionState)"
     await asyncio.to_thread(browser.wait, connected)
     return agent, answer, remote
@@ -70,6 +77,29 @@ async def test_player_in_chromium_connects_by_udp(browser: Chromium) -> None:
 async def test_publisher_in_chromium_connects_by_udp(browser: Chromium) -> None:
     answer = await by_udp(browser, "chromium_publish")
     assert [section.codec.encoding for section in answer.sections] == ["H264", "OPUS"]
+
+
+async def test_chromium_restarts_its_ice(browser: Chromium) -> None:
+    port = Port()
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: UdpPort(port), local_addr=("127.0.0.1", 0)
+    )
+    try:
+        ours = host_candidates(["127.0.0.1"], transport.get_extra_info("sockname")[1], None)
+        agent, answer, _ = await connect(browser, port, "chromium_play", ours)
+        former, fresh = agent.local, Credentials("frsh", "freshPassword0123456789")
+        again = await asyncio.to_thread(browser.driver.execute_async_script, RESTART)
+        assert parse_offer(again).sections, "an offer again"
+        port.directory.restart(agent, fresh)
+        text = answer.session.pack().decode().replace(former.ufrag, fresh.ufrag)
+        text = text.replace(former.password, fresh.password)
+        taken = await asyncio.to_thread(browser.driver.execute_async_script, TAKE, text)
+        assert taken == "taken", text
+        await port.until(lambda: agent.former is None)
+        assert agent.state is IceState.CONNECTED
+    finally:
+        browser.run("pc.close()")
+        transport.close()
 
 
 async def test_player_in_chromium_connects_by_tcp(browser: Chromium) -> None:

@@ -90,7 +90,7 @@ def _offer(media: Media, kind: Kind) -> Offer:
     refused: dict[int, str] = {}
     for payload_type in _payload_types(media):
         try:
-            found = _format(media, payload_type)
+            found = format_of(media, payload_type)
         except PeerError as error:
             refused[payload_type] = str(error)
         else:
@@ -105,8 +105,9 @@ def _payload_types(media: Media) -> list[int]:
     return list(dict.fromkeys((*media.payload_types, *named)))[:MAX_FORMATS]
 
 
-def _format(media: Media, payload_type: int) -> Format:
-    """Raises: PeerError if we do not know the encoding, or its parameters forbid it."""
+def format_of(media: Media, payload_type: int) -> Format:
+    """What a section says of one payload type. Raises: PeerError if we do not know the encoding, or
+    its parameters forbid it."""
     rtpmap = media.rtpmap(payload_type)
     if rtpmap is None:
         raise PeerError("a payload type without rtpmap")

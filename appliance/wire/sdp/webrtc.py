@@ -62,7 +62,8 @@ class Sending:
 class AgreedSection:
     """One section with media. direction: ours, `SENDONLY` or `RECVONLY`.
 
-    extensions, feedback: what both ends know. sending: the track, if we send.
+    extensions, feedback: what both ends know. sending: the track, if we send. offered: the
+    section that this answers.
     """
 
     mid: str
@@ -71,7 +72,8 @@ class AgreedSection:
     codec: OfferedCodec
     extensions: dict[Extension, int]
     feedback: frozenset[str]
-    sending: Sending | None = None
+    sending: Sending | None
+    offered: OfferedSection
 
 
 @dataclass(slots=True)
@@ -169,7 +171,7 @@ def _agreed(
     if Extension.TRANSPORT_CC not in extensions:
         feedback.discard("transport-cc")
     return AgreedSection(
-        section.mid, kind, direction, codec, extensions, frozenset(feedback), sending
+        section.mid, kind, direction, codec, extensions, frozenset(feedback), sending, section
     )
 
 

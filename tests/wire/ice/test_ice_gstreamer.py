@@ -60,8 +60,8 @@ async def test_gstreamer_connects_by_udp(role: str) -> None:
             peer.say(answer.session.pack().decode())
             while await peer.hear() not in {"connected", "completed"}:
                 pass
+            await port.until(lambda: agent.selected is not None)
             async with asyncio.timeout(30):
-                await port.named.wait()
                 remote = await port.dtls.get()
             assert agent.state is IceState.CONNECTED
             assert port.directory.agent_of(remote) is agent

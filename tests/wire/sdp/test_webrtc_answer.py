@@ -19,6 +19,7 @@ from appliance.media.track import Codec, CodecConfig, Kind, Track
 from appliance.media.vp9 import Vp9Config
 from appliance.wire.ice.candidate import host_candidates
 from appliance.wire.ice.credentials import Credentials
+from appliance.wire.sdp.offers import format_of
 from appliance.wire.sdp.parameter_sets import h265_config
 from appliance.wire.sdp.parse import parse
 from appliance.wire.sdp.session import Direction, Media, Session
@@ -294,6 +295,14 @@ def test_publisher_in_chromium_sends_h264_and_opus() -> None:
 def test_publisher_is_asked_for_the_encoding_that_is_preferred(encoding: str) -> None:
     answer = publish(PUBLISH, video=(encoding,), audio=("PCMA", "PCMU"))
     assert [s.codec.encoding for s in answer.sections] == [encoding, "PCMA"]
+
+
+def test_what_a_publisher_sends_can_be_taken_apart() -> None:
+    for text in (PUBLISH, OBS, OFFERS["gstreamer_publish"]):
+        for agreed in publish(text).sections:
+            found = format_of(agreed.offered.media, agreed.codec.payload_type)
+            assert found.codec.upper() == agreed.codec.encoding
+            assert found.depacketizer() is not None
 
 
 def test_publisher_with_session_wide_transport_is_answered() -> None:
