@@ -14,6 +14,10 @@ _USERINFO = re.compile(r"(://[^\s/:@]*:)[^\s/]*@")
 _RTSP_USERINFO = re.compile(
     r"(\brtsps?://[^\s/:@]*:)(?![0-9]{0,5}/)[^\s/@]{0,256}/[^\s\"']{0,256}@", re.IGNORECASE
 )
+# Cameras of XiongMai have user and password in the path: /user=admin_password=…_channel=1.
+_XIONGMAI = re.compile(r"(_password=)[^\s/&?\"']{1,256}?(?=_[a-z]{1,16}=|[\s/&?\"'.]|\Z)")
+# Of a camera of UniFi Protect, which is known by its ports, the path is the key.
+_UNIFI = re.compile(r"(\brtsps?://[^\s/]{1,256}:744[17]/)[^\s\"']+", re.IGNORECASE)
 _NAMES = (
     r"access_token|api_?key|auth|authorization|jwt|key|pass|passphrase|passwd|password|pwd|secret"
     r"|sig|sign|signature|streamkey|token"
@@ -29,9 +33,11 @@ def redact(text: str) -> str:
     ``key=``, ``token=``, ``?t=`` and the like, and credentials of Authorization headers."""
     if "=" in text:
         text = _FIELD.sub(rf"\1{HIDDEN}", text)
+        text = _XIONGMAI.sub(rf"\1{HIDDEN}", text)
     if "://" in text:
         text = _RTSP_USERINFO.sub(rf"\1{HIDDEN}@", text)
         text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
+        text = _UNIFI.sub(rf"\1{HIDDEN}", text)
         text = _RTMP_NAME.sub(rf"\1{HIDDEN}", text)
     return _HEADER.sub(rf"\1 {HIDDEN}", text)
 

@@ -228,6 +228,7 @@ fps = 0
         ('[[stream]]\nname = "../x"', "2: stream.0.name = \"../x\": no part of a stream name"),
         ('[[stream]]\nname = ""', "a stream name is missing"),
         ('[[stream]]\nname = "a\\u001b[2J"', "must not contain"),
+        ('[[stream]]\nname = "a"\nsource = "rtsp://u:p;w@h/"', "in an address write %3B"),
         ('[device]\nname = "a b"', "device.name"),
         ('[device]\nname = "-a"', "device.name"),
         ('[device]\nstate = "relative"', "device.state is a whole path"),

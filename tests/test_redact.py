@@ -31,6 +31,10 @@ from appliance.redact import redact
         ("rtmp://user:s3cret@h/a/s3cret", "rtmp://user:***@h/a/***"),
         ("rtmp://127.0.0.1:1935/ and rtmp://h/live", "rtmp://127.0.0.1:1935/ and rtmp://h/live"),
         ("rtsp://cam/x", "rtsp://cam/x"),
+        ("rtsp://c/user=a_password=s3_cret_channel=1.sdp?x",
+         "rtsp://c/user=a_password=***_channel=1.sdp?x"),
+        ("rtsp://c/user=a&password=s3cret&channel=1.sdp", "rtsp://c/user=a&password=***&channel=1.sdp"),
+        ("rtsps://10.0.0.1:7441/s3cret?enableSrtp now", "rtsps://10.0.0.1:7441/*** now"),
         ("rtsp://user@cam/x", "rtsp://user@cam/x"),
         ("monkey=1 offset=2 start=3", "monkey=1 offset=2 start=3"),
         ("12:30 at=3", "12:30 at=3"),
@@ -42,6 +46,19 @@ def test_redact_leaves_all_but_the_secret(text: str, shown: str) -> None:
 
 
 def test_redact_takes_time_linear_in_its_text() -> None:
-    pieces = "://", "://a:", "key=", "bearer ", "?t=", "a:@", "rtmp://", "rtmp://a/b/", "rtsp://u:/"
+    pieces = (
+        "://",
+        "://a:",
+        "key=",
+        "bearer ",
+        "?t=",
+        "a:@",
+        "rtmp://",
+        "rtmp://a/b/",
+        "rtsp://u:/",
+        "_password=",
+        "_password=_a=",
+        "rtsp://h:7441/",
+    )
     for piece in pieces:
         redact(piece * 20_000)

@@ -16,6 +16,7 @@ from appliance.wire.rtsp.target import RtspAddress, parse_rtsp_address
 FLV_SUFFIX = ".flv"
 HTTP_PORTS = {"http": 80, "https": 443}
 MAX_URL_CHARS = 1024
+UNIFI_PORTS = frozenset({7441, 7447})  # of UniFi Protect, where the path is all that is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ def shown(address: Address) -> str:
             return address.shown
         case RtspAddress():
             path = address.resource.partition("?")[0]
-            return address.place + (f"/{HIDDEN}" if "=" in path or "@" in path else path)
+            is_secret = "=" in path or "@" in path or address.port in UNIFI_PORTS
+            return address.place + (f"/{HIDDEN}" if is_secret else path)
     return address.parts._replace(query="").geturl()
 
 
@@ -136,6 +138,8 @@ def _secrets(address: Address) -> set[str]:
             query, found = address.name.partition("?")[2], set[str]()
         case RtspAddress():  # in ``channel=1`` is no secret, and it would make nonsense of "401"
             values = set(re.findall(r"=([^_&/=]{4,})", address.resource))
+            if address.port in UNIFI_PORTS:
+                values.add(address.resource.partition("?")[0].strip("/"))
             pair = f"{address.user}:{address.password}".encode("utf-8", "surrogatepass")
             return values | {address.password, quote(address.password), b64encode(pair).decode()}
         case _:

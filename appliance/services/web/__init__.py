@@ -197,8 +197,7 @@ class WebService:
             forwards = self._report("forward")
             pulls = {one["stream"]: one for one in self._report("pull")}
             self._rows = {
-                name: self._row(name, settings, forwards)
-                | {"fault": source_fault(pulls.get(name))}
+                name: self._row(name, settings, forwards) | {"fault": source_fault(pulls.get(name))}
                 for name, settings in self._names().items()
             }
         return self._rows

@@ -15,7 +15,7 @@ DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322}
 _UNFIT = re.compile(r"[\s\x00-\x1f\x7f]")
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:(?P<userinfo>[^/]*)@)?"
-    r"(?P<host>\[[0-9a-f:.%a-z]+\]|[^/?#:@\[\]]*)(?::(?P<port>[0-9]{0,5}))?(?P<rest>[/?].*)?\Z",
+    r"(?P<host>\[[0-9a-f:.%a-z_\-]+\]|[^/?#:@\[\]]*)(?::(?P<port>[0-9]{0,5}))?(?P<rest>[/?].*)?\Z",
     re.IGNORECASE | re.DOTALL,
 )
 # How the tracks of a session are called: ours, live555's, FFmpeg's and GStreamer's ways.
@@ -40,7 +40,8 @@ class RtspAddress:
     @property
     def place(self) -> str:
         """``rtsp://host:port``, without the port if it is the usual one."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = self.host.partition("%")[0]  # RFC 6874 §1: a zone is nobody's business but ours
+        host = f"[{host}]" if ":" in host else host
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}"
 
@@ -63,14 +64,15 @@ def parse_rtsp_address(url: str) -> RtspAddress:
     scheme = match["scheme"].lower()
     if scheme not in DEFAULT_PORTS:
         raise ConfigError("it begins with neither rtsp:// nor rtsps://")
-    host = match["host"].strip("[]")
+    host = match["host"].strip("[]").replace("%25", "%", 1)
     if not host:
         raise ConfigError("the URL has no host")
     port = int(match["port"]) if match["port"] else DEFAULT_PORTS[scheme]
     if not 0 < port < 65536:
         raise ConfigError("the URL's port is none")
     user, _, password = (match["userinfo"] or "").partition(":")
-    rest = match["rest"] or "/"
+    # What go2rtc has behind a # is for itself; by RFC 3986 §3.5 no fragment is ever sent.
+    rest = (match["rest"] or "").partition("#")[0] or "/"
     resource = rest if rest.startswith("/") else f"/{rest}"
     return RtspAddress(scheme, host, port, resource, unquote(user), unquote(password))
 

@@ -7,6 +7,7 @@ from base64 import b64encode
 import pytest
 
 from appliance.errors import ConfigError, PeerError
+from appliance.redact import redact
 from appliance.services.pull.remote import (
     HttpAddress,
     http_redirected,
@@ -109,6 +110,15 @@ def test_stream_on_an_origin_takes_the_prefix_and_the_key_along() -> None:
 def test_what_a_camera_says_is_scrubbed_of_secrets_and_of_nothing_else(url: str) -> None:
     text = scrub(parse_remote(url), f"DESCRIBE: 401 {SECRET} 1")
     assert text == "DESCRIBE: 401 *** 1"
+
+
+@pytest.mark.parametrize("port", [7441, 7447])
+def test_path_of_a_camera_of_unifi_is_its_password(port: int) -> None:
+    url = f"rtsps://10.0.0.1:{port}/{SECRET}?enableSrtp"
+    address = parse_remote(url)
+    assert shown(address) == f"rtsps://10.0.0.1:{port}/***"
+    assert scrub(address, f"SETUP: 404 {SECRET}/trackID=1") == "SETUP: 404 ***/trackID=1"
+    assert SECRET not in redact(url)
 
 
 def test_what_basic_makes_of_a_password_is_a_secret_too() -> None:

@@ -31,6 +31,17 @@ from appliance.wire.rtsp.target import (
         ("rtsp://u:p@ss:w#rd@h:1/a@b", "h", 1, "/a@b", "u", "p@ss:w#rd"),
         ("rtsp://u:a/b@h/x", "h", 554, "/x", "u", "a/b"),
         ("rtsp://h:554/a@b", "h", 554, "/a@b", "", ""),
+        ("rtsp://u:a?b@h/x", "h", 554, "/x", "u", "a?b"),
+        ("rtsp://u:a:b@h/x", "h", 554, "/x", "u", "a:b"),
+        ("rtsp://u:50%@h/x", "h", 554, "/x", "u", "50%"),
+        ("rtsp://u:50%25@h/x", "h", 554, "/x", "u", "50%"),
+        ("rtsp://u:a]b@h/x", "h", 554, "/x", "u", "a]b"),
+        ("rtsp://u:@h/x", "h", 554, "/x", "u", ""),
+        ("rtsp://:p@h/x", "h", 554, "/x", "", "p"),
+        ("rtsp://u:p@[fe80::1%25eth0]/x", "fe80::1%eth0", 554, "/x", "u", "p"),
+        ("rtsp://[fe80::1%br-lan_2]:8554/x", "fe80::1%br-lan_2", 8554, "/x", "", ""),
+        # Of go2rtc: what follows is for who asks, not for the camera.
+        ("rtsp://u:p@h/x?a=1&b=2#backchannel=0#media=video", "h", 554, "/x?a=1&b=2", "u", "p"),
     ],
 )
 def test_address_is_read_as_owners_write_it(
@@ -39,6 +50,11 @@ def test_address_is_read_as_owners_write_it(
     address = parse_rtsp_address(url)
     assert (address.host, address.port, address.resource) == (host, port, resource)
     assert (address.user, address.password) == (user, password)
+
+
+def test_zone_of_a_link_local_address_is_told_to_no_camera() -> None:
+    """RFC 6874 §1: it means something on this device only."""
+    assert parse_rtsp_address("rtsp://[fe80::1%25eth0]:8554/x").url == "rtsp://[fe80::1]:8554/x"
 
 
 def test_password_gets_into_no_url_and_no_log() -> None:
