@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 from appliance.errors import PeerError
 from appliance.net.address import format_address
+from appliance.net.internal_faults import InternalFaults
 from appliance.net.supervisor import OnFault
 
 Event = TypeVar("Event")
@@ -19,6 +20,7 @@ UdpAddress = tuple[str, int] | tuple[str, int, int, int]
 
 DATAGRAMS_PER_TURN = 64  # a flood must not hold the loop
 RECEIVE_BUFFER_BYTES = 1 << 20  # what the kernel keeps while the loop is busy elsewhere
+FAULT_PAUSE_S = 1.0  # after a fault of ours at a deadline
 MAX_DATAGRAM_BYTES = 65_536
 
 
@@ -60,6 +62,7 @@ class UdpPump(Generic[Event]):
         self._core = core
         self._on_event = on_event
         self._on_fault = on_fault
+        self._internal_faults = InternalFaults(proto, on_fault)
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
@@ -102,11 +105,12 @@ class UdpPump(Generic[Event]):
     def _take(self, data: bytes, peer: UdpAddress, now_us: int) -> None:
         try:
             events = self._core.receive(data, peer, now_us)
+            for event in events:
+                self._on_event(event)
         except PeerError as error:
             self._on_fault(self._proto, "protocol error", str(error))
-            return
-        for event in events:
-            self._on_event(event)
+        except Exception as error:  # a datagram's outermost frame
+            self._internal_faults.report(error)
 
     def _send(self, data: bytes, peer: UdpAddress) -> None:
         try:
@@ -135,8 +139,13 @@ class UdpPump(Generic[Event]):
         now_us = _now_us()
         deadline_us = self._core.deadline_us()
         if deadline_us is not None and deadline_us <= now_us:
-            for event in self._core.handle_deadline(now_us):
-                self._on_event(event)
+            try:
+                for event in self._core.handle_deadline(now_us):
+                    self._on_event(event)
+            except Exception as error:  # a deadline's outermost frame
+                self._internal_faults.report(error)
+                self._timer = self._loop.call_later(FAULT_PAUSE_S, self._on_timer)
+                return  # it may be due still, and then there would be no end of it
         self.flush()
 
 

@@ -105,6 +105,23 @@ def test_thousands_of_setups_leave_nothing(device: ApplianceProcess) -> None:
             )
 
 
+def test_player_who_pauses_without_end_costs_nothing(device: ApplianceProcess) -> None:
+    """And one who asks for all of it at once is told that this is too much."""
+    with rtsp_siege(device):
+        for way in (TCP, udp(5100), "Transport: RTP/AVP;multicast"):
+            with RtspTalk(device.rtsp_port) as talk:
+                talk.play(way)
+                for _ in range(300):
+                    assert talk.ask("PAUSE")[0] == 200
+                    assert talk.ask("PLAY")[0] == 200
+                if way == TCP:
+                    talk.frame()
+                again = talk.format("PAUSE") + talk.format("PLAY")
+                with contextlib.suppress(ConnectionError):
+                    talk.sock.sendall(again * 2000)
+                assert talk.is_closed()
+
+
 def test_announced_tracks_are_bounded(device: ApplianceProcess) -> None:
     with rtsp_siege(device), RtspTalk(device.rtsp_port, "live/many") as talk:
         assert talk.ask("ANNOUNCE", SDP_TYPE, body=SDP_OF_MANY)[0] == 200
@@ -221,8 +238,9 @@ def test_media_by_udp_goes_to_who_asked_alone(device: ApplianceProcess) -> None:
         packet = rtp.recv(2048)
         server = rtp.recvfrom(2048)[1]
         stranger.settimeout(0.5)
-        for _ in range(10):
-            stranger.sendto(packet, server)
+        for _ in range(20):
+            for _ in range(500):
+                stranger.sendto(packet, server)
             assert rtp.recv(2048)[0] == 0x80
         with pytest.raises(TimeoutError):
             stranger.recv(2048)
@@ -262,12 +280,18 @@ def post(cookie: str) -> bytes:
 
 def test_tunnels_without_their_other_half_are_bounded(device: ApplianceProcess) -> None:
     with rtsp_siege(device), ExitStack() as stack:
-        getters = [stack.enter_context(dial(device.rtsp_port)) for _ in range(40)]
+        getters = [stack.enter_context(dial(device.rtsp_port)) for _ in range(24)]
         for number, getter in enumerate(getters):
             getter.sendall(get(f"alone-{number}"))
         answered = [b"200 OK" in getter.recv(4096) for getter in getters]
-        assert answered == [True] * 40, "each is told, and the last ones are closed"
-        assert all(is_cut(getter) for getter in getters[32:])
+        assert answered == [True] * 24, "each is told, and the last ones are closed"
+        assert all(is_cut(getter) for getter in getters[16:])
+        with RtspTalk(device.rtsp_port, source="127.0.0.9") as other:
+            other.sock.sendall(get("other"))
+            assert b"200 OK" in other.sock.recv(4096)
+            with RtspTalk(device.rtsp_port, source="127.0.0.9") as half:
+                half.sock.sendall(post("other") + base64.b64encode(half.format("OPTIONS")))
+                assert b"RTSP/1.0 200" in other.sock.recv(4096), "others have their tunnels"
         for cookie in ("alone-1", "unknown"):  # of an other address, and of none
             with socket.create_connection(
                 ("127.0.0.1", device.rtsp_port), 20, source_address=("127.0.0.3", 0)

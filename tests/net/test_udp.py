@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import pytest
 from http_site import until
 
 from appliance.errors import PeerError
@@ -27,6 +28,11 @@ class Echo:
         self.times_us.append(now_us)
         if data == b"bad":
             raise PeerError("odd")
+        if data == b"bug":
+            raise RuntimeError("ours")
+        if data == b"late bug":
+            self.delayed.append((now_us, ("", 0)))
+            return []
         if data == b"later":
             self.delayed.append((now_us + 50_000, peer))
         else:
@@ -35,6 +41,8 @@ class Echo:
 
     def handle_deadline(self, now_us: int) -> list[bytes]:
         assert self.delayed[0][0] <= now_us
+        if not self.delayed[0][1][1]:
+            raise RuntimeError("ours")
         self.output.append((b"now", self.delayed.pop(0)[1]))
         return [b"timer"]
 
@@ -95,6 +103,23 @@ async def test_udp_refused_datagram_is_counted_and_forgotten() -> None:
             here.client.send(data)
         assert await loop.sock_recv(here.client, 65536) == b"good"
         assert here.faults == [("toy", "protocol error", "odd")] * 2
+
+
+async def test_udp_fault_of_ours_costs_one_datagram_and_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of the core, as a datagram comes, or at its deadline, which stays due."""
+    loop = asyncio.get_running_loop()
+    with echo_service() as here:
+        for data in (b"bug", b"bug", b"late bug", b"good"):
+            here.client.send(data)
+        assert await loop.sock_recv(here.client, 65536) == b"good"
+        await until(lambda: len(here.faults) >= 3)
+        assert {fault[:2] for fault in here.faults} == {("toy", "internal error")}
+        assert caplog.text.count("please report it") == 1
+        here.client.send(b"better")
+        assert await loop.sock_recv(here.client, 65536) == b"better"
+        assert len(here.faults) < 10, "what is due is not looked at without end"
 
 
 async def test_udp_deadline_of_the_core_is_kept() -> None:

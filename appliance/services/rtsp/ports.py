@@ -47,7 +47,11 @@ class _Listeners:
     def handle_deadline(self, now_us: int) -> list[None]:
         for one in tuple(self.waiting):
             if one.due_us is not None and one.due_us <= now_us:
-                one.take(now_us)
+                try:
+                    one.take(now_us)
+                except Exception:  # a fault of ours: nobody else shall wait for it again
+                    self.waiting.discard(one)
+                    raise
         return []
 
     def deadline_us(self) -> int | None:

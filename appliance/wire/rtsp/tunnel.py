@@ -16,7 +16,8 @@ from appliance.errors import PeerError
 from appliance.wire.rtsp.message import MAX_HEAD_BYTES, Headers, Request, Response, parse_head
 
 TUNNELLED = "application/x-rtsp-tunnelled"
-MAX_WAITING = 32  # GETs without a POST; against who only opens them
+MAX_WAITING = 64  # GETs without a POST; against who only opens them
+MAX_WAITING_PER_PEER = 16  # so that it takes more than one to keep everybody else out
 POST_BYTES = 32767  # what clients since QuickTime announce; nobody counts
 _COOKIE = re.compile(r"[!-~]{1,256}\Z")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
@@ -189,8 +190,9 @@ class Tunnels(Generic[T]):
         """A GET. Raises: PeerError if the cookie is in use or too many wait for a POST."""
         if cookie in self._halves:
             raise PeerError("a second GET of one tunnel")
-        if sum(not half.is_joined for half in self._halves.values()) >= MAX_WAITING:
-            raise PeerError(f"more than {MAX_WAITING} tunnels without a POST")
+        waiting = [half.peer for half in self._halves.values() if not half.is_joined]
+        if len(waiting) >= MAX_WAITING or waiting.count(peer) >= MAX_WAITING_PER_PEER:
+            raise PeerError("too many tunnels without a POST")
         self._halves[cookie] = _Half(peer, connection)
 
     def join(self, cookie: str, peer: str) -> T:

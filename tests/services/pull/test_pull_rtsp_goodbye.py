@@ -9,7 +9,7 @@ from rtsp_source import from_camera, last_error
 
 from appliance.services.pull import Settings
 
-PATIENT = Settings(open_us=2_000_000, silence_us=3_600_000_000)
+PATIENT = Settings(open_us=60_000_000, silence_us=3_600_000_000)
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])

@@ -12,6 +12,7 @@ from appliance.wire.rtsp.client import Described
 from appliance.wire.rtsp.message import MAX_HEAD_BYTES
 from appliance.wire.rtsp.tunnel import (
     MAX_WAITING,
+    MAX_WAITING_PER_PEER,
     TUNNELLED,
     Base64Reader,
     GetOpened,
@@ -149,13 +150,18 @@ def test_halves_find_each_other_by_cookie_and_address() -> None:
 
 
 def test_gets_without_posts_are_bounded() -> None:
+    """Those of one peer, and those of all."""
     tunnels: Tunnels[int] = Tunnels()
     for number in range(MAX_WAITING):
-        tunnels.add(str(number), "a", number)
+        peer = str(number // MAX_WAITING_PER_PEER)
+        tunnels.add(str(number), peer, number)
+        if (number + 1) % MAX_WAITING_PER_PEER == 0:
+            with pytest.raises(PeerError):
+                tunnels.add("more", peer, 0)
     with pytest.raises(PeerError):
-        tunnels.add("more", "a", 0)
-    tunnels.join("0", "a")
-    tunnels.add("more", "a", 0)
+        tunnels.add("more", "another", 0)
+    tunnels.join("0", "0")
+    tunnels.add("more", "0", 0)
 
 
 def test_client_is_told_of_a_refusal() -> None:
