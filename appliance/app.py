@@ -7,7 +7,9 @@ import gc
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from appliance import __version__
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
 STOP_DEADLINE_S = 8.0  # systemd kills after TimeoutStopSec=10
+THREADS_DEADLINE_S = 1.0  # for a file that is being written
+THREADS = "porthole-thread"
 
 
 class App:
@@ -182,6 +186,8 @@ async def run(config: Config, access: Access, load: Callable[[], Config]) -> Non
     app = App(config, access, notifier)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_unhandled(app.context.faults))
+    executor = ThreadPoolExecutor(thread_name_prefix=THREADS)
+    loop.set_default_executor(executor)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, app.stop)
     loop.add_signal_handler(signal.SIGHUP, app.reload, load)
@@ -193,6 +199,21 @@ async def run(config: Config, access: Access, load: Callable[[], Config]) -> Non
     finally:
         await app.close()
         notifier.close()
+        executor.shutdown(wait=False, cancel_futures=True)
+        loop.set_default_executor(ThreadPoolExecutor(1))  # asyncio waits for that one's threads
+        await _wait_threads()
+
+
+async def _wait_threads() -> None:
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + THREADS_DEADLINE_S
+    while are_threads_left() and loop.time() < end_s:  # noqa: ASYNC110 - they tell nobody
+        await asyncio.sleep(0.01)
+
+
+def are_threads_left() -> bool:
+    """Whether one hangs, as in a name look-up that nobody answers: the process must not join it."""
+    return any(thread.name.startswith(THREADS) for thread in threading.enumerate())
 
 
 def _unhandled(faults: Faults) -> Callable[[asyncio.AbstractEventLoop, dict[str, object]], None]:

@@ -237,13 +237,14 @@ def run_command(arguments: argparse.Namespace) -> int:
     import asyncio
     import logging
 
-    from appliance.app import run
+    from appliance.app import are_threads_left, run
     from appliance.config import ConfigFaults
     from appliance.log import Log
 
     logger = logging.getLogger(__name__)
     load = loader(config_source(arguments))
     config = load()
+    code = os.EX_OK
     with Log(config.log) as log:
         access = _open_access(config, is_private=not log.is_journal)
 
@@ -263,8 +264,10 @@ def run_command(arguments: argparse.Namespace) -> int:
             raise
         except Exception:
             logger.exception("porthole ends by a fault of its own")
-            return os.EX_SOFTWARE
-    return os.EX_OK
+            code = os.EX_SOFTWARE
+    if are_threads_left():
+        os._exit(code)
+    return code
 
 
 def _open_access(config: Config, *, is_private: bool) -> Access:

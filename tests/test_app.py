@@ -186,6 +186,31 @@ def test_service_manager_is_told_of_everything_that_matters_to_it(tmp_path: Path
             wait("STOPPING=1")
 
 
+RESOLVER_THAT_HANGS = """
+import socket, sys, time
+find = socket.getaddrinfo
+def hang(host, *more, **named):
+    if host == "hangs.example":
+        print("asked for hangs.example", file=sys.stderr, flush=True)
+        time.sleep(600)
+    return find(host, *more, **named)
+socket.getaddrinfo = hang
+"""
+A_SOURCE_BY_NAME = """
+[[stream]]
+name = "live/far"
+source = "rtmp://hangs.example/live/far"
+"""
+
+
+def test_stop_does_not_wait_for_a_resolver_that_hangs(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(RESOLVER_THAT_HANGS)
+    environ = {"PYTHONPATH": str(tmp_path)}
+    with appliance_process(tmp_path, config=A_SOURCE_BY_NAME, environ=environ) as device:
+        device.wait_line("asked for hangs.example")
+        assert device.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("addresses", "url"),
     [
