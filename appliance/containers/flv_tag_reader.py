@@ -28,6 +28,8 @@ AUDIO_TRACK_ID = 2
 MAX_DAMAGED_IN_ROW = 100  # a peer that sends nothing usable although its tags are well-formed
 MAX_UNSUPPORTED_TAGS = 250  # a peer none of whose codecs we carry is told so after about 5 s
 
+_ORDINARY = ("no media", "empty", "empty sequence header", "before its first key")
+
 Event = tuple[Track, ...] | AccessUnit
 
 
@@ -70,6 +72,7 @@ class FlvTagReader:
         self._clock = Unroller(32)
         self._announced: tuple[Track | None, Track | None] = (None, None)
         self._damaged_in_row = 0
+        self._taken: Counter[str] = Counter()
 
     def receive(self, kind: int, timestamp_ms: int, body: bytes) -> list[Event]:
         """The events of one tag; `body` now belongs to the units made of it.
@@ -97,6 +100,15 @@ class FlvTagReader:
                     events.append(self._announce())
                 events.append(unit)
         return events
+
+    def take_rejects(self) -> Counter[str]:
+        """What was sent and is not carried, by reason, since it was asked last."""
+        rejects = self.ignored + Counter({"damaged frame": self.damaged})
+        fresh = rejects - self._taken
+        self._taken = rejects
+        for reason in _ORDINARY:
+            del fresh[reason]
+        return fresh
 
     def _read_script(self, body: bytes) -> None:
         """Metadata decides nothing here, so damage in it does not matter."""

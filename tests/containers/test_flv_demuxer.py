@@ -292,6 +292,16 @@ def test_flv_codec_that_is_not_carried_is_counted_beside_one_that_is(name: str) 
     demuxer, events = read((kind, 0, body), *other, *[(kind, 0, body)] * (MAX_UNSUPPORTED_TAGS + 9))
     assert len(units_of(events)) == 1
     assert demuxer.tags.ignored == {name: MAX_UNSUPPORTED_TAGS + 10}
+    assert demuxer.tags.take_rejects() == {name: MAX_UNSUPPORTED_TAGS + 10}
+    assert not demuxer.tags.take_rejects()
+
+
+def test_flv_damage_is_a_reject_and_what_every_encoder_sends_is_none() -> None:
+    damaged = VIDEO, 40, avc_frame_body(IDR)[:-1]
+    end_of_sequence = VIDEO, 60, b"\x17\x02\0\0\0"
+    demuxer, _ = read((VIDEO, 0, AVC), (VIDEO, 0, avc_frame_body(IDR)), damaged, end_of_sequence)
+    assert demuxer.tags.ignored == {"no media": 1}
+    assert demuxer.tags.take_rejects() == {"damaged frame": 1}
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)

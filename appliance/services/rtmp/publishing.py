@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from appliance.containers.flv_tag_reader import FlvTagReader
 from appliance.hub.publisher import Publisher
 from appliance.media.unit import AccessUnit
@@ -18,6 +20,7 @@ class Publishing:
         self._reader = FlvTagReader()
         self._newest_us = publisher.since_us
         self._has_media = False
+        self._told: set[str] = set()  # bounded by the words that the reader has
 
     def receive(self, message: Message, now_us: int) -> None:
         """Raises: PeerError for what cannot be carried, StreamBusy once another one took over."""
@@ -29,6 +32,13 @@ class Publishing:
         if message.kind != MessageType.DATA:
             self._has_media = True
             self._newest_us = now_us
+
+    def take_rejects(self) -> Iterator[tuple[str, int, bool]]:
+        """What came since it was asked last and is not carried: reason, count, whether it is the
+        first of its kind."""
+        for reason, count in self._reader.take_rejects().items():
+            yield reason, count, reason not in self._told
+            self._told.add(reason)
 
     def overdue(self, settings: Settings, now_us: int) -> str | None:
         """Why it should be ended, if it should."""

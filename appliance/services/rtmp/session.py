@@ -270,6 +270,7 @@ class RtmpSession:
             self._idle_until_us = self._now_us() + GOODBYE_US
 
     def _end_publish(self, why: str) -> None:
+        self._count_rejects()
         publishing, self._publishing = self._publishing, None
         self._connection.on_events = self._connection.pace = None
         if publishing is None:
@@ -430,6 +431,7 @@ class RtmpSession:
     def tick(self) -> None:
         """Ends who is silent or says too much, and keeps the figures."""
         talk_bytes = self._count()
+        self._count_rejects()
         if self._playing is not None:
             self._playing.speak()
         reason = self._overdue(self._now_us(), talk_bytes)
@@ -453,6 +455,16 @@ class RtmpSession:
         if self._play_task.done():
             return "play failed"  # by a fault of ours, or the connection would be closed
         return None
+
+    def _count_rejects(self) -> None:
+        """Counted for the metrics, and each kind told once."""
+        publishing, session = self._publishing, self._session
+        if publishing is None or session is None:
+            return
+        for reason, count, is_new in publishing.take_rejects():
+            self._context.faults.counts["rtmp", reason] += count
+            if is_new:
+                session.log.warning("sends what is not carried: %s", reason)
 
     def _count(self) -> int:
         """What has come since the last time."""

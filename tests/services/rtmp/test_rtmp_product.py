@@ -335,3 +335,18 @@ def test_publisher_that_comes_and_goes_does_not_fill_the_log(device: AppliancePr
             peer.wait_answer(6.0)
     lines = [line for line in device.log.splitlines() if "live/flaps" in line]
     assert 6 <= len(lines) <= 8, lines
+
+
+def test_media_that_is_left_out_is_counted_and_told_once(device: ApplianceProcess) -> None:
+    with RtmpPeer(device.rtmp_port) as peer:
+        assert peer.publish("odd") == "NetStream.Publish.Start"
+        peer.send_tags([*TAGS[:20], *[(MessageType.VIDEO, 900, b"\x91vp08frame")] * 7])
+        device.wait_line("live/odd sends what is not carried: vp08")
+        peer.send_tags([(MessageType.VIDEO, 900, b"\x91vp08frame")] * 3)
+        peer.call(1, "FCUnpublish", 6.0, None, "odd")
+        peer.wait_answer(6.0)
+    wanted = 'rejects_total{proto="rtmp",reason="vp08"} 10'
+    fields = {"Authorization": f"Bearer {device.owner_key}"}
+    with urlopen(Request(device.url + "metrics", headers=fields)) as reply:
+        assert wanted in reply.read().decode()
+    assert device.log.count("not carried: vp08") == 1
