@@ -1,8 +1,8 @@
 """Answers to a browser's offer: to one who plays from us, to one who publishes to us.
 
-JSEP (RFC 8829 §5.3), BUNDLE (RFC 8843 §7.3), ICE lite (RFC 8839), DTLS by the peer (RFC 5763 §5).
-All media go by one transport. A section that we take no part in is inactive if we know its codecs,
-else rejected.
+JSEP (RFC 8829 §5.3), BUNDLE (RFC 8843 §7.3), ICE lite (RFC 8839). The DTLS handshake is the peer's
+unless it leaves it to us (RFC 5763 §5). All media go by one transport. A section that we take no
+part in is inactive if we know its codecs, else rejected.
 """
 
 from __future__ import annotations
@@ -246,6 +246,7 @@ def _finish(answer: Answer, offer: WebRtcOffer, local: LocalTransport, name: str
     for media, agreed in _pairs(accepted, answer.sections):
         if agreed is not None and agreed.sending is not None:
             _name_sources(media, agreed.sending, agreed.codec, name)
+        media.add("setup", "active" if offer.is_waiting else "passive")
         _add_transport(media, local, is_first=media is accepted[0])
     return answer
 
@@ -274,7 +275,6 @@ def _name_sources(media: Media, sending: Sending, codec: OfferedCodec, name: str
 def _add_transport(media: Media, local: LocalTransport, *, is_first: bool) -> None:
     """Candidates stand once: the others of a group share them (RFC 8843 §9.1). The rest stands in
     each, for those who read only their section."""
-    media.add("setup", "passive")
     media.add("ice-ufrag", local.credentials.ufrag)
     media.add("ice-pwd", local.credentials.password)
     media.add("fingerprint", local.fingerprint.value())

@@ -2,7 +2,7 @@
 
 JSEP (RFC 8829 §5.2, §5.8), BUNDLE (RFC 8843), ICE (RFC 8839), DTLS-SRTP (RFC 5763, RFC 8122),
 header extensions (RFC 8285), feedback (RFC 4585 §4.2), RTX (RFC 4588 §8.1). We have one transport
-for each peer, by which all media go, and wait for its handshake.
+for each peer, by which all media go.
 """
 
 from __future__ import annotations
@@ -90,10 +90,12 @@ class OfferedSection:
 class WebRtcOffer:
     """What a peer proposes. bundle: the mids that share the transport, in its order.
 
+    is_waiting: the DTLS handshake is left to us, as by FFmpeg 8.1; else the peer begins it.
     candidates: where the peer says it is; nothing is ever sent there for that.
     """
 
     session: Session
+    is_waiting: bool
     credentials: Credentials
     fingerprints: tuple[Fingerprint, ...]
     bundle: tuple[str, ...]
@@ -115,9 +117,9 @@ def parse_offer(text: str | Buffer) -> WebRtcOffer:
     if first is None:
         reasons = "; ".join(dict.fromkeys(s.refused for s in sections)) or "no media section"
         raise PeerError(f"nothing in the offer that we could answer: {reasons[:200]}")
-    _check_transport(session, first.media)
     return WebRtcOffer(
         session,
+        _is_waiting(session, first.media),
         _credentials(session, first.media),
         _fingerprints(session, first.media),
         bundle,
@@ -194,16 +196,15 @@ def _refuse_other_transports(sections: list[OfferedSection], bundle: tuple[str, 
             is_taken = True
 
 
-def _check_transport(session: Session, media: Media) -> None:
+def _is_waiting(session: Session, media: Media) -> bool:
+    """Whether the peer leaves the handshake to us (RFC 5763 §5). Raises: PeerError if nobody would
+    check, or what it does is not known."""
     if session.value("ice-lite") is not None or media.value("ice-lite") is not None:
         raise PeerError("both ends are ICE lite: nobody would check")
-    setup = (_own(session, media, "setup") or "active").lower()
-    if setup not in {"actpass", "active"}:  # RFC 5763 §5
-        raise PeerError(
-            "setup:passive: both ends would wait for the handshake"
-            if setup == "passive"
-            else "a setup that is not known"
-        )
+    setup = (_own(session, media, "setup") or "active").lower()  # RFC 4145 §4.1
+    if setup not in {"actpass", "active", "passive"}:
+        raise PeerError("a setup that is not known")
+    return setup == "passive"
 
 
 def _credentials(session: Session, media: Media) -> Credentials:
