@@ -7,7 +7,7 @@ with gstreamer_camera(launch, "--by", "udp") as camera:
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ class GstreamerCamera:
 
     @property
     def url(self) -> str:
+        """On this machine."""
         return f"rtsp://127.0.0.1:{self.port}/camera"
 
     def release(self) -> None:
@@ -40,11 +41,16 @@ class GstreamerCamera:
         self.process.communicate()
 
 
+def start(words: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 @contextmanager
-def gstreamer_camera(launch: str, *options: str) -> Iterator[GstreamerCamera]:
+def gstreamer_camera(
+    launch: str, *options: str, start: Callable[[list[str]], subprocess.Popen[str]] = start
+) -> Iterator[GstreamerCamera]:
     """options: of `gst_camera.py`. It listens when the block begins."""
-    words = ["/usr/bin/python3", str(PROGRAM), launch, *options]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = start(["/usr/bin/python3", str(PROGRAM), launch, *options])
     assert process.stdout is not None
     camera = GstreamerCamera(0, process)
     try:

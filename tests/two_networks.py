@@ -16,17 +16,28 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 CLONE_NEWNET = 0x40000000
 HERE, THERE, ELSEWHERE = "10.77.0.1", "10.77.0.2", "10.77.0.3"
+HERE_6, THERE_6 = "fd77::1", "fd77::2"
 DEADLINE_S = 60
+T = TypeVar("T")
 TESTS = Path(__file__).parent
 
 
 def in_two_networks(program: str | Path, *words: str) -> None:
     """Runs a program of the tests so; it must end well. Root is not needed, user namespaces are."""
-    command = ["unshare", "--map-root-user", "--net", sys.executable, "-X", "dev", str(program)]
+    command = [
+        "unshare",
+        "--map-root-user",
+        "--net",
+        "--mount",
+        sys.executable,
+        "-X",
+        "dev",
+        str(program),
+    ]
     paths = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
     result = subprocess.run(
         [*command, *words],
@@ -65,6 +76,15 @@ class TwoNetworks:
         self.ip_there(f"addr del {THERE}/24 dev there")
         self.ip_there(f"addr add {ELSEWHERE}/24 dev there")
 
+    def number_by_six(self) -> None:
+        """Both sides have IPv6, too, from now on."""
+        ip(f"addr add {HERE_6}/64 dev here nodad")
+        self.ip_there(f"addr add {THERE_6}/64 dev there nodad")
+
+    def there(self, work: Callable[..., T], *words: Any) -> T:
+        """Called so that whatever it starts is on the other side."""
+        return self._there.submit(work, *words).result()
+
     def bind_udp(self, host: str) -> socket.socket:
         """A port of the other side."""
         return self._there.submit(_bind, socket.SOCK_DGRAM, host, 0).result()
@@ -92,6 +112,15 @@ def _bind(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
 def ip(words: str) -> None:
     result = subprocess.run(["ip", *words.split()], capture_output=True, text=True)
     assert result.returncode == 0, (words, result.stderr)
+
+
+def name_host(host: str, address: str, folder: Path) -> None:
+    """What it is called by, of all programs on this side; another address may follow."""
+    hosts = folder / "hosts"
+    is_first = not hosts.exists()
+    hosts.write_text(f"127.0.0.1 localhost\n{address} {host}\n")
+    if is_first:
+        subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True, capture_output=True)
 
 
 Scenario = Callable[[TwoNetworks], Awaitable[Any]]

@@ -8,6 +8,7 @@ import pytest
 from two_networks import in_two_networks
 
 PROGRAM = Path(__file__).with_name("rtsp_networks.py")
+PROGRAM_OF_PRODUCT = Path(__file__).with_name("camera_networks.py")
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,18 @@ def test_group_is_joined_on_the_camera_s_side() -> None:
 
 def test_media_by_udp_come_through_a_firewall() -> None:
     in_two_networks(PROGRAM, "punched", "")
+
+
+@pytest.mark.parametrize(
+    ("what", "transport"),
+    [
+        ("moved", "tcp"),
+        ("rebooted", "udp"),
+        ("grouped", "multicast"),
+        ("by_six", "tcp"),
+        ("by_six", "udp"),
+    ],
+)
+def test_player_of_a_camera_elsewhere_goes_on(what: str, transport: str) -> None:
+    """The camera is GStreamer's, the player ffmpeg, and names are looked up by the system."""
+    in_two_networks(PROGRAM_OF_PRODUCT, what, transport)

@@ -2,7 +2,7 @@
 
 gst_camera.py LAUNCH [USER PASSWORD] [OPTION…]: says its port on the first line, then serves
 /camera. --hold: answers nobody before a line is read. --by: udp, multicast or tcp only.
---tls FILE: certificate and key, in PEM. --port: instead of a free one.
+--tls FILE: certificate and key, in PEM. --host, --port: of its own. --interface: of multicast.
 --once: it is not there any more when the film is over.
 """
 
@@ -23,12 +23,14 @@ parser.add_argument("--hold", action="store_true")
 parser.add_argument("--once", action="store_true")
 parser.add_argument("--by", default="")
 parser.add_argument("--tls", default="")
+parser.add_argument("--host", default="127.0.0.1")
 parser.add_argument("--port", default="0")
+parser.add_argument("--interface", default="lo")
 given = parser.parse_args()
 
 Gst.init(None)
 server = GstRtspServer.RTSPServer()
-server.set_address("127.0.0.1")
+server.set_address(given.host)
 server.set_service(given.port)
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_launch(f"( {given.launch} )")
@@ -40,7 +42,7 @@ if given.by == "multicast":
     pool = GstRtspServer.RTSPAddressPool()
     pool.add_range("239.255.78.1", "239.255.78.9", 25_000, 25_040, 1)
     factory.set_address_pool(pool)
-    factory.set_multicast_iface("lo")
+    factory.set_multicast_iface(given.interface)
 if given.credentials or given.tls:
     auth = GstRtspServer.RTSPAuth()
     server.set_auth(auth)
