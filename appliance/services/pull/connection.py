@@ -11,7 +11,7 @@ from appliance.hub.sessions import Session
 from appliance.hub.stream import Stream
 from appliance.net.tls import ClientTls
 from appliance.services.contract import Context, RtspSettings
-from appliance.services.pull.faults import GARBAGE, KICKED, SILENT, UNREACHABLE, PullFault
+from appliance.services.pull.faults import ENDED, GARBAGE, KICKED, SILENT, UNREACHABLE, PullFault
 from appliance.services.pull.flv_fetch import fetch_flv
 from appliance.services.pull.intake import Intake
 from appliance.services.pull.remote import Address
@@ -111,7 +111,9 @@ class Connection:
         except ApplianceError as error:
             raise PullFault(GARBAGE, str(error)) from error
         except OSError as error:
-            raise PullFault(UNREACHABLE, error.strerror or str(error)) from error
+            what = UNREACHABLE if self.first_unit_us is None else ENDED
+            text = error.strerror or str(error)
+            raise PullFault(what, text[:1].lower() + text[1:]) from error
 
     async def _fetch(self, deadline: asyncio.Timeout, limit_s: float) -> None:
         self._intake = Intake(

@@ -55,7 +55,7 @@ async def _until_open(host: str, port: int) -> None:
 async def _until_listening(family: int, at: SockAddress) -> None:
     loop = asyncio.get_running_loop()
     while True:
-        next_s = loop.time() + KNOCK_S * random.uniform(0.5, 1.0)
+        next_s = loop.time() + KNOCK_S * random.uniform(0.8, 1.0)
         if await _is_listening(family, at):
             return
         await asyncio.sleep(next_s - loop.time())
