@@ -72,7 +72,9 @@ def measure(pids: list[int], seconds: float, keep: list[str]) -> Result:
     )
 
 
-def run_porthole(port: int, count: int, seconds: float, folder: Path) -> Result:
+@contextlib.contextmanager
+def pulling(port: int, count: int, folder: Path) -> Iterator[tuple[int, str, list[str]]]:
+    """Porthole with so many cameras that all are in HLS: its pid, its URL, their playlists."""
     http = free_port()
     conf = folder / "porthole.toml"
     head = f'[http]\nlisten = ["127.0.0.1:{http}"]\n[device]\nstate = "{folder}/state"\n'
@@ -80,11 +82,17 @@ def run_porthole(port: int, count: int, seconds: float, folder: Path) -> Result:
     conf.write_text(head + "".join(STREAM.format(n=n, port=port) for n in range(count)))
     words = (sys.executable, "-m", "appliance", "run", "-c", str(conf))
     with process(*words, cwd=ROOT, stderr=subprocess.DEVNULL) as child:
-        wait_for(f"http://127.0.0.1:{http}/healthz")
-        urls = [f"http://127.0.0.1:{http}/live/cam{n}.hls/fmp4.m3u8" for n in range(count)]
-        for url in urls:
-            wait_for(url)
-        return measure([child.pid], seconds, urls)
+        url = f"http://127.0.0.1:{http}"
+        wait_for(f"{url}/healthz")
+        playlists = [f"{url}/live/cam{n}.hls/fmp4.m3u8" for n in range(count)]
+        for playlist in playlists:
+            wait_for(playlist)
+        yield child.pid, url, playlists
+
+
+def run_porthole(port: int, count: int, seconds: float, folder: Path) -> Result:
+    with pulling(port, count, folder) as (pid, _, playlists):
+        return measure([pid], seconds, playlists)
 
 
 def run_ffmpeg(port: int, count: int, seconds: float, folder: Path) -> Result:
