@@ -78,6 +78,17 @@ export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$here" log -1 --format=%
 
 # -- wheels ----------------------------------------------------------------------------------------
 
+# cffi has no wheel for 32-bit ARM; the .deb depends on Debian's instead, whose part in C is enough.
+without_wheel() { # ARCHITECTURE
+    [ "$1" != armhf ] || echo 'cffi pycparser'
+}
+
+leave_out() { # LOCK NAME… : the lock without these packages
+    local file=$1
+    shift
+    awk -v names=" $* " '/^[^ ]/ { split($1, pin, "=="); out = index(names, " " pin[1] " ") } !out' "$file"
+}
+
 wheel_arch() {
     case $1 in arm64) echo aarch64 ;; armhf) echo armv7l ;; amd64) echo x86_64 ;; esac
 }
@@ -111,18 +122,29 @@ ranges() { # pyproject.toml's own dependencies and those of the features a devic
     "$python" - "$here/pyproject.toml" <<'PYTHON'
 import sys, tomllib
 project = tomllib.load(open(sys.argv[1], "rb"))["project"]
-print(*project["dependencies"], *project["optional-dependencies"]["capture"], sep="\n")
+extras = project["optional-dependencies"]
+print(*project["dependencies"], *extras["capture"], *extras["webrtc"], sep="\n")
 PYTHON
+}
+
+pins() { # FOLDER : the versions of the wheels in it
+    find "$1" -name '*.whl' -printf '%f\n' | sed -E 's/^([^-]+)-([^-]+)-.*/\1==\2/; s/_/-/g' |
+        tr '[:upper:]' '[:lower:]' | sort
 }
 
 write_lock() {
     local arch
     ranges >"$work/ranges.txt"
-    for arch in arm64 armhf amd64; do
+    for arch in arm64 amd64; do
         say "resolving for $arch, Python $python_version"
         download "$arch" "$work/lock-$arch" -r "$work/ranges.txt"
     done
-    "$python" - "$work"/lock-* >"$work/lock.txt" <<'PYTHON'
+    say "the same versions for armhf"
+    pins "$work/lock-arm64" >"$work/pins.txt"
+    # shellcheck disable=SC2046  # a list of names
+    leave_out "$work/pins.txt" $(without_wheel armhf) >"$work/pins-armhf.txt"
+    download armhf "$work/lock-armhf" --no-deps -r "$work/pins-armhf.txt"
+    "$python" - "$work"/lock-a* >"$work/lock.txt" <<'PYTHON'
 import hashlib, pathlib, sys
 pins = {}
 for folder in sys.argv[1:]:
@@ -146,7 +168,9 @@ fetch() { # ARCHITECTURE
     if [ -n "$requirements" ]; then
         download "$1" "$work/wheels-$1" -r "$requirements"
     elif [ -e "$locked" ]; then
-        download "$1" "$work/wheels-$1" --no-deps --require-hashes -r "$locked"
+        # shellcheck disable=SC2046  # a list of names
+        leave_out "$locked" $(without_wheel "$1") >"$work/locked-$1.txt"
+        download "$1" "$work/wheels-$1" --no-deps --require-hashes -r "$work/locked-$1.txt"
     else
         fail "there is no $locked; build-arm.sh --python $python_version --lock writes it."
     fi
@@ -240,6 +264,9 @@ pack_tar() { # NAME : the tree $work/NAME
 
 pack_deb() { # NAME ARCHITECTURE
     local deb=porthole_${version}_py${python_version}_$2.deb root=$work/deb-$2 share=$work/$1/share
+    local depends="python3 (>= $python_version), python3 (<< 3.$((${python_version#3.} + 1)))"
+    depends+=", libstdc++6, libgcc-s1, systemd"
+    [ -z "$(without_wheel "$2")" ] || depends+=", python3-cffi-backend"
     command -v dpkg-deb >/dev/null || {
         say "no .deb: dpkg-deb is missing"
         return
@@ -260,7 +287,7 @@ Maintainer: Porthole contributors <porthole@localhost>
 Section: video
 Priority: optional
 Installed-Size: $(du -sk --apparent-size "$root/opt" | cut -f1)
-Depends: python3 (>= $python_version), python3 (<< 3.$((${python_version#3.} + 1))), libstdc++6, libgcc-s1, systemd
+Depends: $depends
 Recommends: libasound2t64 | libasound2
 Suggests: python3-picamera2
 Description: streaming appliance for ARM cameras

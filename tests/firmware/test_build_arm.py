@@ -94,6 +94,7 @@ def test_build_deb_installs_into_system_places(wheels: Path, tmp_path: Path) -> 
     ).stdout
     assert "Architecture: armhf" in fields
     assert "python3 (>= 3.13), python3 (<< 3.14)" in fields
+    assert "python3-cffi-backend" in fields  # which has no wheel for this architecture
     subprocess.run(["dpkg-deb", "--raw-extract", deb, unpacked], check=True)
     for path, mode in {
         "DEBIAN/postinst": 0o755,

@@ -17,9 +17,10 @@ LOCKS = sorted((ROOT / "firmware-scripts/wheels").glob("*.txt"))
 def test_lock_holds_every_requirement_within_its_range(lock: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = dict(re.findall(r"^(\S+)==(\S+)", lock.read_text(), re.MULTILINE))
-    for line in (*project["dependencies"], *project["optional-dependencies"]["capture"]):
+    extras = project["optional-dependencies"]
+    for line in (*project["dependencies"], *extras["capture"], *extras["webrtc"]):
         requirement = Requirement(line)
-        assert pinned[requirement.name] in requirement.specifier, line
+        assert pinned[requirement.name.lower()] in requirement.specifier, line
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
