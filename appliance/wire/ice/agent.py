@@ -32,7 +32,6 @@ SILENCE_US = 8_000_000  # longer than any pause between two checks, at most 6 s 
 MAX_PATHS = 16  # a browser has some four; against one who checks from every port it has
 MAX_STRANGE_CHECKS = 64  # a second, from where no valid one came; each costs an HMAC
 MAX_PATH_CHECKS = 256  # a second, from paths; browsers send 20 for each at first
-MAX_UNKNOWN_TYPES = 8  # told in an error, so that no answer is longer than its question
 
 
 class Remote(NamedTuple):
@@ -213,7 +212,7 @@ def _fault(message: StunMessage) -> list[tuple[AttributeType, bytes]] | None:
     if unknown := message.unknown_required():
         return [
             (AttributeType.ERROR_CODE, error_code(420)),
-            (AttributeType.UNKNOWN_ATTRIBUTES, unknown_attributes(unknown[:MAX_UNKNOWN_TYPES])),
+            (AttributeType.UNKNOWN_ATTRIBUTES, unknown_attributes(unknown)),
         ]
     if message.priority is None:  # RFC 8445 §7.1.1
         return [(AttributeType.ERROR_CODE, error_code(400))]

@@ -157,6 +157,7 @@ def test_signed_check_that_is_wrong_is_told_so(message: StunMessage, code: int) 
     assert answer.error_code == code
     assert answer.is_signed_by(OURS.key)
     assert directory.agent_of(HERE) is None and not agent.paths
+    assert agent.refused == 1
 
 
 def test_check_with_what_must_be_understood_is_told_what_is_not() -> None:
@@ -195,6 +196,7 @@ def test_flood_of_one_session_is_bounded_and_its_path_is_heard() -> None:
     for port in range(1, 500):
         answers += directory.receive(check(), Remote("192.0.2.9", port), SECOND_US) is not None
     assert answers == MAX_STRANGE_CHECKS
+    assert agent.throttled == 499 - MAX_STRANGE_CHECKS
     assert len(agent.paths) == MAX_PATHS
     assert HERE in agent.paths
     assert directory.receive(check(nominating=True), HERE, SECOND_US) is not None
@@ -266,12 +268,14 @@ def test_path_that_falls_silent_hands_over_to_another_that_was_named() -> None:
 def test_connection_that_closes_is_no_path_any_more() -> None:
     directory, agent = one_agent()
     wire = Remote(HERE.host, HERE.port, is_tcp=True)
-    directory.receive(check(nominating=True), wire, 0)
+    directory.receive(check(), wire, 0)
+    directory.receive(check(nominating=True), wire, 2 * FIRST_CHECK_US)
     assert directory.agent_of(HERE) is None
     assert directory.forget(wire) is agent
     assert agent.selected is None and agent.state is IceState.CHECKING
-    assert directory.expire(SECOND_US) == []  # it may come back
-    directory.receive(check(nominating=True), wire._replace(port=1), 2 * SECOND_US)
+    late_us = 2 * FIRST_CHECK_US + SECOND_US
+    assert directory.expire(late_us) == []  # it may come back
+    directory.receive(check(nominating=True), wire._replace(port=1), late_us)
     assert agent.state is IceState.CONNECTED
     assert directory.forget(wire) is None
 
@@ -304,8 +308,21 @@ def test_restart_moves_over_when_the_peer_names_a_path_with_the_new_credentials(
     directory.receive(check(fresh, nominating=True, priority=1), THERE, 3)
     assert selected(agent) == THERE
     assert directory.receive(check(nominating=True), HERE, 4) is None, "old ones are over"
+    assert directory.counters.unknown == 1
     directory.remove(agent)
+    assert directory.agent_of(THERE) is directory.agent_of(HERE) is None
     assert directory.receive(check(fresh), THERE, 5) is None
+
+
+def test_restart_moves_to_a_path_that_was_named_before() -> None:
+    directory, agent = connected()
+    directory.receive(check(nominating=True, priority=1), THERE, 1)
+    directory.receive(check(nominating=True, priority=2), HERE, 2)
+    assert selected(agent) == HERE
+    fresh = Credentials("frsh", "freshPassword0123456789")
+    directory.restart(agent, fresh)
+    directory.receive(check(fresh, nominating=True, priority=1), THERE, 3)
+    assert selected(agent) == THERE
 
 
 def test_second_restart_forgets_the_credentials_that_nobody_used() -> None:
@@ -328,6 +345,7 @@ def test_sessions_that_wait_for_their_peers_are_bounded() -> None:
     with pytest.raises(LimitExceeded):
         directory.add(OURS, 0)
     directory.receive(check(waiting[0], nominating=True), HERE, 0)
+    directory.remove(directory.add(OURS, 0))
     directory.add(OURS, 0)
     assert len(directory.expire(FIRST_CHECK_US)) == MAX_PENDING
 

@@ -172,7 +172,7 @@ def test_answer_has_what_chromium_insists_upon() -> None:
     for media in session.media:
         assert media.port == 9
         assert media.direction is Direction.SENDONLY
-        assert media.value("rtcp-mux") == ""
+        assert media.value("rtcp-mux") == media.value("rtcp-rsize") == ""
         assert value(media, "setup") == "passive"
         assert value(media, "ice-ufrag") == "ourF"
         assert value(media, "ice-pwd") == LOCAL.credentials.password
@@ -496,6 +496,12 @@ def test_offer_that_cannot_be_answered_is_refused(pattern: str, replacement: str
         parse_offer(bad)
 
 
+def test_mid_that_is_no_token_is_refused() -> None:
+    alone = re.sub("a=group.*\n", "", offer(section(h264("64001f"), mid="0/1")))
+    with pytest.raises(PeerError):
+        parse_offer(alone)
+
+
 def test_mid_twice_is_refused() -> None:
     body = h264("64001f")
     with pytest.raises(PeerError):
@@ -514,8 +520,9 @@ def test_masses_of_sections_candidates_and_formats_are_bounded() -> None:
     with pytest.raises(PeerError):
         parse_offer(offer(*(section(body, str(n)) for n in range(500))))
     formats = " ".join(str(n) for n in range(128))
-    crowded = offer(section(body)).replace("SAVPF 96", f"SAVPF 96 {formats}")
-    assert len(parse_offer(crowded).sections[0].codecs) <= 64
+    maps = "\n".join(f"a=rtpmap:{n} H264/90000" for n in range(128))
+    crowded = offer(section(maps)).replace("SAVPF 0", f"SAVPF {formats}")
+    assert len(parse_offer(crowded).sections[0].codecs) == 64
 
 
 def test_answers_hold_nothing_that_breaks_a_line() -> None:
