@@ -61,6 +61,8 @@ class TcpLimits:
     stall_s: without the peer acknowledging any of what waits to be sent.
     unhandled_bytes: received and not yet taken by the session; beyond, reading pauses.
     unsent_bytes: in our buffer; a peer that makes us answer and never reads.
+    turn_bytes: of what is given to the core before others have their turn; against messages so
+        small that one read is thousands.
     """
 
     deadline_s: float = 10.0
@@ -68,6 +70,7 @@ class TcpLimits:
     stall_s: float = 10.0
     unhandled_bytes: int = 256 << 10
     unsent_bytes: int = 1 << 20
+    turn_bytes: int = 256 << 10
 
 
 class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
@@ -83,7 +86,17 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
     """
 
     __slots__ = (
-        *("_acked", "_ended", "_error", "_established", "_events", "_loop", "_lost", "_reading"),
+        *(
+            "_acked",
+            "_backlog",
+            "_ended",
+            "_error",
+            "_established",
+            "_events",
+            "_loop",
+            "_lost",
+            "_reading",
+        ),
         *("_since_s", "_stalled_since_s", "_ticker", "_transport", "_unhandled_bytes", "_wake"),
         *("_pacer", "_writable", "_writing", "core", "is_tls", "limits", "on_events", "pace"),
         *("peer_ip", "received_bytes", "sent_bytes"),
@@ -104,6 +117,7 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
         self._transport: asyncio.Transport | None = None
         self._events: list[Event] = []  # bounded by unhandled_bytes
         self._unhandled_bytes = 0
+        self._backlog = memoryview(b"")  # of one read; while there is some, nothing is read
         self._error: Exception | None = None
         self._ended = False
         self._wake: asyncio.Future[None] | None = None
@@ -241,6 +255,29 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
         self.received_bytes += nbytes
         if self._established:
             self._since_s = self._loop.time()
+        if self._backlog:  # TLS gives what it has, whether reading pauses or not
+            self._backlog = memoryview(bytes(self._backlog) + data)
+        elif len(data) <= self.limits.turn_bytes:
+            self._take(data)
+        else:
+            self._backlog = memoryview(data)
+            self._steer_reading()
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        if not self._backlog:  # taken already, at the end
+            return
+        turn_bytes = self.limits.turn_bytes
+        data, self._backlog = bytes(self._backlog[:turn_bytes]), self._backlog[turn_bytes:]
+        self._take(data)
+        if self._error is not None or self._ended:
+            self._backlog = memoryview(b"")
+        if self._backlog:
+            self._loop.call_soon(self._take_turn)
+        else:
+            self._steer_reading()
+
+    def _take(self, data: bytes) -> None:
         if self._error is not None or self._ended:
             return
         try:
@@ -283,6 +320,8 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
 
     def eof_received(self) -> bool:
         """The peer may still read: the session says its last words and closes."""
+        while self._backlog:
+            self._take_turn()
         if self._error is None and not self._ended:
             try:
                 self._events += self.core.receive_eof()
@@ -320,6 +359,7 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
     def _steer_reading(self) -> None:
         transport = self._transport
         wanted = self._writing and self._unhandled_bytes <= self.limits.unhandled_bytes
+        wanted = wanted and not self._backlog
         if wanted == self._reading or transport is None or transport.is_closing():
             return
         self._reading = wanted

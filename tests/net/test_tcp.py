@@ -138,6 +138,34 @@ async def test_tcp_events_taken_at_once_never_overtake_those_that_are_waited_for
     assert order[first:] == [b"slow", b"c", b"d", b"at once e"]
 
 
+async def test_tcp_large_read_is_taken_in_turns_and_in_order_to_its_end() -> None:
+    heard: list[bytes] = []
+    turns: list[int] = []
+
+    async def serve(connection: Session) -> None:
+        core = connection.core
+        receive = core.receive
+
+        def receive_turn(data: bytes) -> list[bytes]:
+            turns.append(len(data))
+            return receive(data)
+
+        core.receive = receive_turn  # type: ignore[method-assign]
+        connection.established()
+        async for words in connection:
+            heard.extend(words)
+
+    sent = [b"%d" % number for number in range(2000)]
+    async with service(serve, limits=TcpLimits(turn_bytes=100)) as here:
+        with socket.create_connection(("127.0.0.1", here.port)) as peer:
+            await until(lambda: here.server.inside)
+            peer.sendall(b"".join(bytes([len(word)]) + word for word in sent))
+        await until(lambda: heard[-1:] == [b"<eof>"])
+    assert heard[:-1] == sent
+    assert len(turns) > 50 and max(turns) <= 100
+    assert here.faults == []
+
+
 def least_read(connection: Session) -> int:
     """Of how many bytes the kernel tells."""
     assert connection.socket is not None

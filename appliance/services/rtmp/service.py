@@ -25,6 +25,7 @@ from appliance.wire.rtmp.events import Event
 log = logging.getLogger(__name__)
 
 UNHANDLED_BYTES = 1 << 20  # a keyframe of a publisher comes in one go
+TURN_BYTES = 16 << 10  # 1365 of the smallest messages, 20 ms of work; a read may be 16 times that
 SECOND_US = 1_000_000
 TICK_S = 1.0
 GOODBYE_S = 1.0  # for players to be told that it is over
@@ -128,6 +129,7 @@ def _limits(settings: Settings) -> TcpLimits:
         idle_s=None,  # what publishers and players owe is the session's to know
         stall_s=settings.stall_us / SECOND_US,
         unhandled_bytes=UNHANDLED_BYTES,
+        turn_bytes=TURN_BYTES,
     )
 
 

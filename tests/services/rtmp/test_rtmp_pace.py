@@ -1,4 +1,4 @@
-"""How often a publisher is read: seldom while nobody would see what it sends at once."""
+"""How often a publisher is read, and how much of it at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from relay_site import CAM, Place, place, until
 from rtmp_peer import RtmpPeer, clip_tags
 
 from appliance.net.tcp import READ_EARLY_BYTES, TcpConnection
+from appliance.services.rtmp.core import RtmpCore
+from appliance.services.rtmp.service import TURN_BYTES
 from appliance.services.rtmp.session import RtmpSession
+from appliance.wire.rtmp.events import Event
+from appliance.wire.rtmp.message import MessageType
 
 TAGS = clip_tags("h264-small+aac")
 
@@ -99,3 +103,24 @@ async def test_publisher_that_has_gone_is_noticed_at_once_though_it_is_read_seld
             peer.send_tags(TAGS[:20])
             await until(lambda: least_read() == READ_EARLY_BYTES)
         await until(lambda: here.stream.publisher is None)
+
+
+async def test_publisher_of_tiny_messages_leaves_others_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns: list[int] = []
+    receive = RtmpCore.receive
+
+    def receive_turn(core: RtmpCore, data: bytes) -> list[Event]:
+        turns.append(len(data))
+        return receive(core, data)
+
+    monkeypatch.setattr(RtmpCore, "receive", receive_turn)
+    async with place() as here:
+        with await asyncio.to_thread(RtmpPeer, here.rtmp_port) as peer:
+            await asyncio.to_thread(peer.publish, "cam")
+            peer.send_tags(TAGS[:2])
+            tiny = 40_000 * [(MessageType.AUDIO, 0, b"\xaf\x01\x01\x01\x01")]
+            await asyncio.to_thread(peer.send_tags, tiny)
+            await until(lambda: sum(turns) > 12 * len(tiny))
+    assert max(turns) == TURN_BYTES
