@@ -52,6 +52,7 @@ class Publishing:
             source, is_control = self._channels[channel]
             if is_control:
                 source.track.receive_control(packet, now_us)
+                self._tell_wall_clock()
             else:
                 source.track.receive(packet, now_us)
                 touched[source] = None
@@ -66,6 +67,14 @@ class Publishing:
     def _hear_control(self, source: Source, data: bytes, now_us: int) -> None:
         self.datagram_bytes += len(data)
         source.track.receive_control(data, now_us)
+        self._tell_wall_clock()
+
+    def _tell_wall_clock(self) -> None:
+        """After a sender report: what the publisher's clock says of the stamps, to the stream."""
+        for source in self._announced.sources:
+            if (offset_us := source.track.clock.wall_offset_us) is not None:
+                self.publisher.wall_offset_us = offset_us
+                return
 
     @property
     def due_us(self) -> int | None:

@@ -111,7 +111,7 @@ class RtpMuxer:
             raise CodecUnsupported("the tracks that were asked for are gone")
         if self._ways:
             if [way.carried.shape for way in self._ways.values()] != [c.shape for c in carried]:
-                raise CodecUnsupported("what was described has changed")
+                raise CodecUnsupported("its tracks are others now; players learn them anew")
             return b""
         self._ways = {
             one.track.id: _Way(one, packetizer(one.track.config, self._max_bytes), index)
