@@ -32,6 +32,7 @@ class Hub:
         self.changed = Signal()
         self.on_wanted: Callable[[str], None] | None = None
         self._bridge: Bridge | None = None
+        self._share = 1.0  # of the past that a stream may hold while nobody watches it
 
     def use_bridge(self, bridge: Bridge) -> None:
         """Who makes other forms of sound, of all streams from now on."""
@@ -130,12 +131,27 @@ class Hub:
             self.changed.fire()
 
     def sweep(self) -> None:
-        """Housekeeping, once a second: unwatched renditions and streams that are over."""
+        """Housekeeping, once a second: unwatched renditions, streams that are over, memory."""
         for stream in list(self.streams.values()):
             stream.sweep()
             if stream.is_stale():
                 log.info("%s is over", stream.name)
                 self.remove(stream.name)
+
+        self._bound_memory()
+
+    def _bound_memory(self) -> None:
+        """What unwatched streams hold for viewers to come, three segments of HLS, is a luxury:
+        if it is too much, all have less of it, down to what begins with the newest keyframe."""
+        limits = self.limits
+        unwatched = [stream for stream in self.streams.values() if stream.is_unwatched]
+        held_bytes = sum(stream.units.size_bytes for stream in unwatched)
+        growth = limits.unwatched_bytes / max(1, held_bytes)
+        if growth < 1 or self._share < 1:
+            self._share = min(1.0, max(0.01, self._share * growth))
+        for stream in self.streams.values():
+            share = self._share if stream.is_unwatched else 1
+            stream.units.keep_us = int(limits.units_keep_us * share)
 
     def close(self) -> None:
         for name in list(self.streams):

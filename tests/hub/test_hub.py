@@ -453,3 +453,40 @@ async def test_who_waits_for_a_stream_asks_again_whenever_it_may_be_fetched() ->
         publisher.describe((VIDEO,))
         assert await waiting is publisher.stream
         assert not publisher.stream.demand.viewers
+
+
+def seconds_held(hub: Hub, name: str) -> float:
+    items = hub.find(name).units.items
+    return (items[-1].dts_us - items[0].dts_us) / 1e6
+
+
+def test_sweep_bounds_what_is_held_for_viewers_who_may_never_come() -> None:
+    """Twenty streams of 100 kB a second, a key every two: 16 MB of eight seconds; 6 are allowed."""
+    clock = HeldClock()
+    hub = hub_with(clock, unwatched_bytes=6_000_000)
+    publishers = [hub.publish(f"live/{number}", "test#1") for number in range(20)]
+    for publisher in publishers:
+        publisher.describe([VIDEO])
+
+    def go_on(seconds: int) -> None:
+        for _ in range(seconds):
+            for tenth in range(10):
+                at_us = clock.now_us + tenth * 100_000
+                key = at_us % 2_000_000 == 0
+                for publisher in publishers:
+                    publisher.write(unit(at_us, key=key, size=10_000))
+            clock.advance(1_000_000)
+            hub.sweep()
+
+    with hub.find("live/7").demand.viewer():
+        go_on(40)
+        assert 7 < seconds_held(hub, "live/7") < 11
+        assert 1.8 < seconds_held(hub, "live/8") < 5
+        held = [p.stream.units.size_bytes for p in publishers if p.stream.is_unwatched]
+        assert sum(held) < 7_000_000
+        assert all(p.stream.units.last_key() is not None for p in publishers)
+    for publisher in publishers[2:]:
+        publisher.close()
+    del publishers[2:]
+    go_on(40)
+    assert seconds_held(hub, "live/0") > 7
