@@ -169,6 +169,9 @@ def split_parameter_sets(nals: Iterable[Buffer]) -> NalSplit:
 
 def _is_intra_slice(nal: Buffer) -> bool:
     """§7.3.3: whether slice_type is I (2, or 7 for a picture of nothing else)."""
+    first = nal[1] if len(nal) > 1 else 0
+    if first >= 0x80:  # the first slice of its picture: a bit for that, then the type
+        return first >> 4 == 0b1_011 or first == 0b1_0001000
     bits = BitReader(bytes(nal[1:12]))
     try:
         bits.ue()  # first_mb_in_slice

@@ -6,6 +6,7 @@ from h264_writer import SpsPlan, hrd, order_type_1, pps, scaling_lists, vui
 from mutation import assert_only_peer_error, corpus, mutations
 
 from appliance.errors import PeerError
+from appliance.media.bits import BitReader
 from appliance.media.h264 import (
     H264Config,
     ParameterSets,
@@ -194,6 +195,14 @@ def test_split_keeps_views() -> None:
 )
 def test_split_knows_where_decoding_can_start(nals: list[bytes], key: bool) -> None:
     assert split_parameter_sets(nals).key is key
+
+
+def test_slice_type_is_read_whatever_byte_a_slice_header_begins_with() -> None:
+    for first in range(256):
+        nal = bytes((0x41, first, 0x55, 0x55))
+        bits = BitReader(nal[1:])
+        bits.ue()  # first_mb_in_slice
+        assert split_parameter_sets([RECOVERY_NOW, nal]).key is (bits.ue() in {2, 7}), first
 
 
 def test_nal_type_is_in_the_low_five_bits() -> None:

@@ -120,6 +120,8 @@ def _streams(page: Page, context: Context, audience: Audience) -> None:
          lambda s: _seconds(key_age_us(s))),
         ("gauge", "bitrate_bps", "Media received, over 30 s",
          lambda s: sum(track.rate.rate_bps(now_us) for track in s.stats.values())),
+        ("gauge", "held_bytes", "Media kept for its viewers, finished HLS segments aside",
+         _held_bytes),
         ("counter", "sent_bytes_total", "Bytes sent to its viewers",
          lambda s: context.sessions.sent_bytes(s.name)),
         ("counter", "restarts_total", "How often a source came back", lambda s: s.restarts),
@@ -136,6 +138,11 @@ def _streams(page: Page, context: Context, audience: Audience) -> None:
     units = page.family("counter", "porthole_stream_units_total", "Frames received")
     for name, kind, stats in tracks:
         units.add(stats.units, stream=name, kind=kind)
+
+
+def _held_bytes(stream: Stream) -> int:
+    rings = (rendition.ring.size_bytes for rendition in stream.renditions.values())
+    return stream.units.size_bytes + sum(rings)
 
 
 CAMERA_GAUGES: tuple[tuple[str, str, tuple[str, ...], float], ...] = (

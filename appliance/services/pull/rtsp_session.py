@@ -36,7 +36,8 @@ from appliance.wire.rtsp.interleaved import Frames
 from appliance.wire.rtsp.target import RtspAddress
 from appliance.wire.rtsp.transport import Delivery, Transport
 
-BEAT_S = 0.2
+BEAT_S = 0.1
+PLAY_BEAT_S = 0.5  # once it plays: seconds are what is waited for then
 REPORT_US = 5_000_000  # RFC 3550 §6.2; cameras end sessions whose receivers do not report
 TRIAL_US = 2_000_000  # how long a way of media is tried when there is another one
 CNAME = "porthole"
@@ -267,7 +268,8 @@ class RtspSession:
 
     async def _beat(self) -> RtspAddress | Unfit:
         while True:
-            await asyncio.sleep(BEAT_S)
+            is_playing = self._publishing is not None and self._publishing.begun_us is not None
+            await asyncio.sleep(PLAY_BEAT_S if is_playing else BEAT_S)
             now_us = SYSTEM_CLOCK.monotonic_us()
             for event in self._client.tick(now_us):
                 if outcome := self._react(event, now_us):

@@ -137,8 +137,8 @@ class Publishing:
 
     def publish(self, units: list[AccessUnit], now_us: int) -> None:
         """Raises: PullFault, PeerError, LimitExceeded."""
-        for track_id in {unit.track.id for unit in units}:
-            self._tracks[track_id].heard_us = now_us
+        for unit in units:
+            self._tracks[unit.track.id].heard_us = now_us
         if not self._is_open:
             units = self._wait_beginning(units, now_us)
             if not units:

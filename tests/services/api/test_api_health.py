@@ -243,6 +243,7 @@ async def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
             'porthole_stream_frame_age_seconds{stream="live/camera"}': 2,
             'porthole_stream_key_age_seconds{stream="live/camera"}': 2,
             'porthole_stream_sent_bytes_total{stream="live/camera"}': 5000,
+            'porthole_stream_held_bytes{stream="live/camera"}': 1100,
             'porthole_stream_restarts_total{stream="live/camera"}': 0,
             'porthole_stream_received_bytes_total{stream="live/camera",kind="video"}': 1000,
             'porthole_stream_units_total{stream="live/camera",kind="audio"}': 1,
