@@ -24,7 +24,7 @@ from appliance.net.supervisor import Backoff
 from appliance.services.contract import Context
 from appliance.services.pull.connection import Connection, Plan
 from appliance.services.pull.faults import LOGIN, Away, PullFault
-from appliance.services.pull.knock import first_listening
+from appliance.services.pull.knock import KNOCK_S, first_listening
 from appliance.services.pull.refusal import Patience
 from appliance.services.pull.remote import Address, HttpAddress, door, scrub, shown
 from appliance.wire.rtmp.address import RtmpAddress
@@ -250,7 +250,8 @@ class PullFeed:
         """In how many seconds it is tried again; None unless it waits for that."""
         if self._due_us is None:
             return None
-        return max(0, self._due_us - self._clock.monotonic_us()) / 1_000_000
+        left_s = max(0, self._due_us - self._clock.monotonic_us()) / 1_000_000
+        return min(left_s, KNOCK_S) if self.away else left_s
 
 
 def _seconds(delay_s: float) -> str:

@@ -17,7 +17,7 @@ from rtsp_source import from_camera, last_error
 
 from appliance.services.pull import feed as feed_module
 from appliance.services.pull.feed import PullFeed
-from appliance.services.pull.knock import first_listening
+from appliance.services.pull.knock import KNOCK_S, first_listening
 from appliance.services.pull.service import PullService
 
 NEVER_S = 86_400.0
@@ -67,6 +67,7 @@ async def test_server_that_was_away_is_asked_as_soon_as_it_listens(url: str) -> 
         async with place(pulled(url.format(at)), serves=False) as edge:
             await until(lambda: last_error(edge) == "unreachable: connection refused")
             assert feed_of(edge).away
+            assert feed_of(edge).report()["retry_s"] <= KNOCK_S
             async with await asyncio.start_server(hear, sock=port):
                 await was_asked.wait()
                 # It listens and fails: that is what the back-off is for.
