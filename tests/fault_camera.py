@@ -84,6 +84,7 @@ class FaultCamera:
     is_early: media come before the answer to PLAY.
     needs_punch: by UDP it sends to where packets come from, and nothing before.
     reports_s: pause between sender reports. ntp_of: what they say it is, of our Unix time in µs.
+    filmed_at_us: Unix time of the film's begin, by which they date its stamps, instead of now.
     """
 
     film: str = "h264-small+aac"
@@ -110,6 +111,7 @@ class FaultCamera:
     dribble_bytes: int = 0
     reports_s: float = 1.0
     ntp_of: Callable[[int], int] = unix_us_to_ntp
+    filmed_at_us: int | None = None
     needs_punch: bool = False
     is_early: bool = False
     tls: SSLContext | None = None
@@ -435,7 +437,7 @@ class Visit:
             return
         stamp = self._film.stamp(take, self._begin_us + camera.shift_us)
         packets = lane.sender.datagrams(take.payloads, stamp)
-        self._report(lane, stamp)
+        self._report(lane, stamp, self._begin_us + take.pts_us)
         if lane.wind is not None:
             packets = lane.wind(packets)
         camera.sent["units"] += 1
@@ -459,13 +461,15 @@ class Visit:
                     if one is lane.sockets[0]:
                         lane.to = peer
 
-    def _report(self, lane: Lane, stamp: int) -> None:
-        """Of the unit that is sent next, as if it were filmed now."""
+    def _report(self, lane: Lane, stamp: int, at_us: int) -> None:
+        """Of the unit that is sent next, as if it were filmed now, or then."""
         camera, now_s = self._camera, asyncio.get_running_loop().time()
         if now_s - lane.reported_s < camera.reports_s:
             return
         lane.reported_s = now_s
-        ntp = camera.ntp_of(time.time_ns() // 1000)
+        begun_us = camera.filmed_at_us
+        unix_us = time.time_ns() // 1000 if begun_us is None else begun_us + at_us
+        ntp = camera.ntp_of(unix_us)
         self._send_control(lane, lane.sender.report(ntp, stamp).pack())
 
     def _send_control(self, lane: Lane, data: bytes) -> None:
