@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 import pytest
 from appliance_process import ApplianceProcess, appliance_process
 from gstreamer_words import is_well
-from recording import running, wait_until
+from recording import connections_to, running, wait_until
 
 CONFIG = """
 [auth]
@@ -65,6 +65,28 @@ def test_gstreamer_publishes(device: ApplianceProcess, protocols: str) -> None:
         words = ("-rtsp_transport", "tcp", "-show_entries", "stream=codec_name,width")
         told = run("ffprobe", "-v", "error", *words, "-of", "csv", url)
     assert "h264,160" in told
+
+
+def test_gstreamer_waits_for_who_publishes_later(device: ApplianceProcess) -> None:
+    others, url = connections_to(device.rtsp_port), url_of(device, "later")
+    play = f"rtspsrc latency=0 protocols=tcp location={url} ! rtph264depay ! fakesink num-buffers=9"
+    words = ["gst-launch-1.0", "-q", *play.split()]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as player:
+        wait_until(lambda: connections_to(device.rtsp_port) > others, "the player is there")
+        publish = "-re -f lavfi -i testsrc2=size=160x128:rate=30 -c:v libx264 -preset ultrafast"
+        words = [*publish.split(), "-g", "15", "-f", "rtsp", "-rtsp_transport", "tcp", url]
+        with running("ffmpeg", "-v", "error", "-nostdin", *words):
+            _, said = player.communicate(timeout=30)
+    assert is_well(player.returncode, said), said
+
+
+@pytest.mark.parametrize(("word", "depay"), [("video", "rtph264depay"), ("audio", "rtpmp4gdepay")])
+def test_gstreamer_gets_what_it_selects_and_nothing_else(
+    device: ApplianceProcess, word: str, depay: str
+) -> None:
+    source = f"rtspsrc latency=0 protocols=udp location={url_of(device)}?{word}"
+    told = run("gst-launch-1.0", "-v", *f"{source} ! {depay} ! fakesink num-buffers=9".split())
+    assert set(re.findall(r"media=\(string\)(\w+)", told)) == {word}
 
 
 def test_selection_leaves_out_what_is_not_wanted(device: ApplianceProcess) -> None:
