@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.request import urlopen
@@ -19,6 +20,12 @@ SDP = (
     "m=audio 0 RTP/AVP 0\r\na=control:trackID=0\r\n"
 )
 SDP_TYPE = "Content-Type: application/sdp"
+HASTY = (
+    'rtsp.session="2s"',
+    'rtsp.wait="1s"',
+    'rtsp.multicast="239.255.77.0/30"',
+    'auth.publish="open"',
+)
 RECORD = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record"
 
 
@@ -70,3 +77,42 @@ def announce(talk: RtspTalk, transport: str = RECORD, sdp: bytes = SDP.encode())
         url = f"{talk.url}/{control.decode()}"
         assert talk.ask("SETUP", shifted, url=url)[0] == 200
     return talk.ask("RECORD")[0]
+
+
+def udp(port: int) -> str:
+    return f"Transport: RTP/AVP;unicast;client_port={port}-{port + 1}"
+
+
+@contextmanager
+def bound_pair(host: str = "127.0.0.1") -> Iterator[tuple[socket.socket, socket.socket, int]]:
+    """Sockets for RTP and RTCP, and the port of the first."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        first, second = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
+        first.bind((host, 0))
+        port = first.getsockname()[1]
+        with contextlib.suppress(OSError):
+            second.bind((host, port + 1))
+            break
+        first.close()
+        second.close()
+    with first, second:
+        for sock in (first, second):
+            sock.settimeout(20)
+        yield first, second, port
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def is_cut(sock: socket.socket) -> bool:
+    try:
+        while sock.recv(65_536):
+            pass
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    return True
