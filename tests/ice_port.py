@@ -68,7 +68,7 @@ class UdpPort(asyncio.DatagramProtocol):
         self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
-        if answer := self.port.answer(data, Remote(*address)):
+        if answer := self.port.answer(data, Remote(*address[:2])):
             self.transport.sendto(answer, address)
 
 
@@ -78,7 +78,7 @@ class TcpPort(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.remote = Remote(*transport.get_extra_info("peername"), is_tcp=True)
+        self.remote = Remote(*transport.get_extra_info("peername")[:2], is_tcp=True)
 
     def data_received(self, data: bytes) -> None:
         for packet in self.reader.receive(data):

@@ -49,15 +49,14 @@ def agree(browser: Chromium) -> list[str]:
     return found
 
 
-async def by_udp(browser: Chromium, kind: str) -> Answer:
+async def by_udp(browser: Chromium, kind: str, host: str) -> Answer:
+    """To one socket for IPv4 and IPv6."""
     port = Port()
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(
-        lambda: UdpPort(port), local_addr=("127.0.0.1", 0)
-    )
+    transport, _ = await loop.create_datagram_endpoint(lambda: UdpPort(port), local_addr=("::", 0))
     try:
         number = transport.get_extra_info("sockname")[1]
-        candidates = host_candidates(["127.0.0.1"], number, None)
+        candidates = host_candidates([host], number, None)
         agent, answer, remote = await connect(browser, port, kind, candidates)
         assert agent.state is IceState.CONNECTED
         assert port.directory.agent_of(remote) is agent
@@ -70,12 +69,12 @@ async def by_udp(browser: Chromium, kind: str) -> Answer:
 
 
 async def test_player_in_chromium_connects_by_udp(browser: Chromium) -> None:
-    answer = await by_udp(browser, "chromium_play_data")
+    answer = await by_udp(browser, "chromium_play_data", "127.0.0.1")
     assert [section.codec.encoding for section in answer.sections] == ["H264", "OPUS"]
 
 
 async def test_publisher_in_chromium_connects_by_udp(browser: Chromium) -> None:
-    answer = await by_udp(browser, "chromium_publish")
+    answer = await by_udp(browser, "chromium_publish", "::1")
     assert [section.codec.encoding for section in answer.sections] == ["H264", "OPUS"]
 
 
