@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from appliance.media.clock import US_PER_S
 from appliance.wire.rtp.delay_trend import DelayTrend, Usage
-from appliance.wire.rtp.sent_packets import PacketResult
+from appliance.wire.rtp.sent_packets import SendResult
 
 WINDOW_US = 500_000  # over which what was delivered is measured
-MAX_ARRIVALS = 4096  # within it; against memory where much is sent
+MAX_ARRIVALS = 512  # sends within it; against memory where much is sent
 LOSS_WINDOW_PACKETS = 100  # before which a share of losses means nothing
 HIGH_LOSS, LOW_LOSS = 0.10, 0.02
 _DECREASE = 0.85
@@ -81,14 +81,14 @@ class Bandwidth:
             return None
         return (self._delivered_bytes - self._arrivals[0][1]) * 8 * US_PER_S // span_us
 
-    def note_feedback(self, results: Sequence[PacketResult], now_us: int) -> None:
+    def note_feedback(self, results: Sequence[SendResult], now_us: int) -> None:
         """What `SentPackets.resolve` gave for one feedback."""
         if not results:
             return
-        lost = sum(result.arrived_us is None for result in results)
+        lost = sum(result.lost_packets for result in results)
         self._count_arrivals(results)
         self._trend.note(results)
-        self._count_losses(lost, len(results), now_us)
+        self._count_losses(lost, sum(result.packets for result in results), now_us)
         self._follow_delay(now_us)
 
     def note_report(self, lost_fraction: int, packets: int, now_us: int) -> None:
@@ -101,8 +101,8 @@ class Bandwidth:
         self._count_losses(packets * lost_fraction // 256, packets, now_us)
         self._raise(now_us)
 
-    def _count_arrivals(self, results: Sequence[PacketResult]) -> None:
-        for _, arrived_us, size_bytes in results:
+    def _count_arrivals(self, results: Sequence[SendResult]) -> None:
+        for _, arrived_us, size_bytes, _, _ in results:
             if arrived_us is None:
                 continue
             if self._arrivals and abs(arrived_us - self._arrivals[-1][0]) > 8 * WINDOW_US:

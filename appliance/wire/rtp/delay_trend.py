@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from appliance.wire.rtp.sent_packets import PacketResult
+from appliance.wire.rtp.sent_packets import SendResult
 
 GROUP_US = 5_000  # sent within it: one group
 MAX_JUMP_US = 3_000_000  # between groups; beyond it something stopped, and the past means nothing
@@ -41,6 +41,36 @@ class _Group:
     arrived_us: int
 
 
+class _Line:
+    """The line with the least squares through the newest points; in whole numbers, so exact."""
+
+    __slots__ = ("_points", "_x", "_xx", "_xy", "_y")
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[int, int]] = deque()
+        self._x = self._y = self._xx = self._xy = 0
+
+    def add(self, x: int, y: int) -> None:
+        self._points.append((x, y))
+        self._sum(x, y, 1)
+        if len(self._points) > WINDOW_GROUPS:
+            self._sum(*self._points.popleft(), -1)
+
+    def slope(self) -> float:
+        """0 before there are enough."""
+        count = len(self._points)
+        below = count * self._xx - self._x * self._x
+        if count < WINDOW_GROUPS or not below:
+            return 0.0
+        return (count * self._xy - self._x * self._y) / below
+
+    def _sum(self, x: int, y: int, sign: int) -> None:
+        self._x += sign * x
+        self._y += sign * y
+        self._xx += sign * x * x
+        self._xy += sign * x * y
+
+
 class DelayTrend:
     """usage: as of the newest packets."""
 
@@ -48,8 +78,8 @@ class DelayTrend:
         "_current",
         "_delay_us",
         "_groups",
+        "_line",
         "_over_since_us",
-        "_points",
         "_previous",
         "_slope",
         "_smoothed_us",
@@ -63,16 +93,16 @@ class DelayTrend:
         self._threshold_us = _THRESHOLD_US
         self._restart()
 
-    def note(self, results: Iterable[PacketResult]) -> None:
-        """Packets that arrived, in the order of sending; those that did not are passed over."""
-        for sent_us, arrived_us, _ in results:
-            if arrived_us is not None:
-                self._note_arrival(sent_us, arrived_us)
+    def note(self, results: Iterable[SendResult]) -> None:
+        """Sends of which something arrived, in their order; the others are passed over."""
+        for result in results:
+            if result.arrived_us is not None:
+                self._note_arrival(result.sent_us, result.arrived_us)
 
     def _restart(self) -> None:
         self._current: _Group | None = None
         self._previous: _Group | None = None
-        self._points: deque[tuple[float, float]] = deque(maxlen=WINDOW_GROUPS)
+        self._line = _Line()
         self._delay_us = self._smoothed_us = self._slope = 0.0
         self._groups = self._start_us = self._updated_us = 0
         self._over_since_us: int | None = None
@@ -103,9 +133,8 @@ class DelayTrend:
         self._groups = min(self._groups + 1, _MAX_GROUPS_COUNTED)
         self._delay_us += gained_us
         self._smoothed_us = _SMOOTHING * self._smoothed_us + (1 - _SMOOTHING) * self._delay_us
-        self._points.append((float(group.arrived_us - self._start_us), self._smoothed_us))
-        slope = _slope(self._points) if len(self._points) == WINDOW_GROUPS else 0.0
-        self._judge(slope, group.arrived_us)
+        self._line.add(group.arrived_us - self._start_us, round(self._smoothed_us))
+        self._judge(self._line.slope(), group.arrived_us)
 
     def _judge(self, slope: float, now_us: int) -> None:
         """slope: µs of delay per µs."""
@@ -131,12 +160,3 @@ class DelayTrend:
         rate = _RISE if distance_us > 0 else _FALL
         moved_us = self._threshold_us + distance_us * rate * passed_us / 1000
         self._threshold_us = min(max(moved_us, _MIN_THRESHOLD_US), _MAX_THRESHOLD_US)
-
-
-def _slope(points: deque[tuple[float, float]]) -> float:
-    """Of the line with the least squares."""
-    middle_x = sum(x for x, _ in points) / len(points)
-    middle_y = sum(y for _, y in points) / len(points)
-    above = sum((x - middle_x) * (y - middle_y) for x, y in points)
-    below = sum((x - middle_x) ** 2 for x, _ in points)
-    return above / below if below else 0.0

@@ -23,7 +23,7 @@ MAX_PENDING = 1024  # arrivals that wait to be told; against numbers far apart
 INTERVAL_US = 100_000  # between two feedbacks of ours
 _REFERENCE_US = 64_000
 _REFERENCE_MASK = 0xFFFFFF
-_SMALL, _LARGE = 1, 2
+_SMALL, _LARGE, _RESERVED = 1, 2, 3
 _RUN_MAX = 0x1FFF
 
 
@@ -54,20 +54,23 @@ def parse_feedback(body: Buffer) -> Feedback:
     if count > MAX_STATUSES:
         raise PeerError(f"feedback for {count} packets at once")
     symbols = _read_symbols(reader, count)
-    ticks = reference * (_REFERENCE_US // TICK_US)
+    if _RESERVED in symbols:
+        raise PeerError("feedback with a reserved status")
+    deltas = reader.take(symbols.count(_SMALL) + 2 * symbols.count(_LARGE))
+    ticks, at = reference * (_REFERENCE_US // TICK_US), 0
     arrivals_us: list[int | None] = []
     for symbol in symbols:
-        if symbol == 0:
-            arrivals_us.append(None)
-            continue
         if symbol == _SMALL:
-            ticks += reader.u8()
-        elif symbol == _LARGE:
-            delta = reader.u16()
+            ticks += deltas[at]
+            at += 1
+            arrivals_us.append(ticks * TICK_US)
+        elif symbol:
+            delta = deltas[at] << 8 | deltas[at + 1]
             ticks += delta - (delta >> 15 << 16)
+            at += 2
+            arrivals_us.append(ticks * TICK_US)
         else:
-            raise PeerError("feedback with a reserved status")
-        arrivals_us.append(ticks * TICK_US)
+            arrivals_us.append(None)
     return Feedback(base_sequence, number, arrivals_us)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import subprocess
 import sys
 
@@ -77,6 +78,28 @@ def test_datagrams_of_the_server_fit_the_path() -> None:
         client_says = client.output()
     assert client.is_connected
     assert 0 < max(sizes) <= MAX_DATAGRAM_BYTES
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_datagrams_doubled_and_out_of_order_lead_to_the_same_keys(seed: int) -> None:
+    rng, server, client = random.Random(seed), make_server(ME), Client(own=ME)
+    client.connection.set_ciphertext_mtu(300)
+    said, now_us = client.start(), 0
+    for _ in range(200):
+        now_us += 100_000
+        for datagram in rng.sample(said * 2, 2 * len(said)):
+            server.receive(datagram, now_us)
+        if server.state is DtlsState.HANDSHAKE:
+            server.tick(now_us)
+        heard = server.take_datagrams()
+        for datagram in rng.sample(heard * 2, 2 * len(heard)):
+            client.receive(datagram)
+        said = client.output()
+        if client.is_connected and not said:
+            break
+    assert server.keys is not None
+    theirs = client.connection.export_keying_material(EXPORT_LABEL, 56)
+    assert theirs[16:32] == server.keys.local.key
 
 
 def test_flight_that_is_lost_is_sent_again_until_it_arrives() -> None:

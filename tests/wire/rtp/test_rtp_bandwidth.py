@@ -9,7 +9,7 @@ import pytest
 
 from appliance.wire.rtp.bandwidth import Bandwidth
 from appliance.wire.rtp.delay_trend import DelayTrend, Usage
-from appliance.wire.rtp.sent_packets import PacketResult, SentPackets
+from appliance.wire.rtp.sent_packets import SendResult, SentPackets
 from appliance.wire.rtp.twcc import Feedback
 
 PACKET_BYTES = 1200
@@ -160,7 +160,7 @@ def test_estimate_survives_what_no_receiver_would_say() -> None:
     rng, bandwidth = random.Random(1), Bandwidth(1_000_000, 100_000, 4_000_000)
     for step in range(3000):
         results = [
-            PacketResult(step * 20_000, rng.choice((None, rng.randrange(1 << 40))), 1200)
+            SendResult(step * 20_000, rng.choice((None, rng.randrange(1 << 40))), 1200, 1, 0)
             for _ in range(rng.randrange(6))
         ]
         bandwidth.note_feedback(results, step * 20_000)
@@ -173,14 +173,14 @@ def test_estimate_survives_what_no_receiver_would_say() -> None:
 def test_trend_tells_a_queue_that_grows_from_one_that_does_not(step_us: int, usage: Usage) -> None:
     trend = DelayTrend()
     for number in range(60):
-        trend.note([PacketResult(number * 20_000, 10**9 + number * step_us, 1200)])
+        trend.note([SendResult(number * 20_000, 10**9 + number * step_us, 1200, 1, 0)])
     assert trend.usage is usage
 
 
 def test_trend_forgets_across_a_pause() -> None:
     trend = DelayTrend()
     for number in range(60):
-        trend.note([PacketResult(number * 20_000, number * 22_000, 1200)])
+        trend.note([SendResult(number * 20_000, number * 22_000, 1200, 1, 0)])
     assert trend.usage is Usage.OVER
-    trend.note([PacketResult(10_000_000, 20_000_000, 1200)])
+    trend.note([SendResult(10_000_000, 20_000_000, 1200, 1, 0)])
     assert trend.usage is Usage.NORMAL

@@ -9,7 +9,7 @@ from mutation import assert_only_peer_error
 
 from appliance.errors import PeerError
 from appliance.wire.rtp import rtcp
-from appliance.wire.rtp.sent_packets import MAX_SENDS, PacketResult, SentPackets
+from appliance.wire.rtp.sent_packets import MAX_SENDS, SendResult, SentPackets
 from appliance.wire.rtp.twcc import (
     INTERVAL_US,
     MAX_PENDING,
@@ -181,11 +181,7 @@ def test_feedback_finds_what_was_sent() -> None:
     assert sent.add([100, 200], 1000) == 0
     assert sent.add([300], 2000) == 2
     results = sent.resolve(Feedback(0, 0, [5000, None, 6000]))
-    assert results == [
-        PacketResult(1000, 5000, 100),
-        PacketResult(1000, None, 200),
-        PacketResult(2000, 6000, 300),
-    ]
+    assert results == [SendResult(1000, 5000, 100, 2, 1), SendResult(2000, 6000, 300, 1, 0)]
     assert sent.resolve(Feedback(0, 0, [5000, None, 6000])) == []
 
 
@@ -194,7 +190,7 @@ def test_feedback_over_the_wrap_finds_what_was_sent() -> None:
     for number in range(0, 131_072 + 100, 10):
         assert sent.add([number + step for step in range(10)], number) == number & 0xFFFF
         results = sent.resolve(Feedback(number & 0xFFFF, 0, [1] * 10))
-        assert [result.size_bytes for result in results] == list(range(number, number + 10))
+        assert results == [SendResult(number, 1, sum(range(number, number + 10)), 10, 0)]
 
 
 def test_feedback_of_what_was_never_sent_is_passed_over() -> None:
@@ -203,7 +199,35 @@ def test_feedback_of_what_was_never_sent_is_passed_over() -> None:
     assert sent.resolve(Feedback(5, 0, [1, 2, 3])) == []
     assert sent.resolve(Feedback(30_000, 0, [1, 2, 3])) == []
     assert sent.resolve(Feedback(60_000, 0, [1, 2, 3])) == []
-    assert len(sent.resolve(Feedback(3, 0, [1] * 100))) == 2
+    assert sent.resolve(Feedback(3, 0, [1] * 100)) == [SendResult(0, 1, 200, 2, 0)]
+
+
+def test_feedback_for_parts_of_a_send_is_believed_once_for_each() -> None:
+    sent = SentPackets()
+    sent.add([1, 2, 4, 8], 0)
+    assert sent.resolve(Feedback(0, 0, [10, 30, 20])) == [SendResult(0, 30, 7, 3, 0)]
+    assert sent.resolve(Feedback(2, 1, [25, None])) == [SendResult(0, None, 0, 1, 1)]
+    assert sent.resolve(Feedback(2, 2, [25, 50])) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_feedback_at_random_never_tells_more_than_was_sent(seed: int) -> None:
+    rng, sent, told_packets, told_bytes = random.Random(seed), SentPackets(), 0, 0
+    for step in range(500):
+        sent.add([100] * rng.randrange(1, 9), step)
+        base = sent.next_sequence - rng.choice((1, 5, 20, 40_000, -3))
+        arrivals_us = [rng.choice((None, 1, 2)) for _ in range(rng.randrange(40))]
+        for result in sent.resolve(Feedback(base & 0xFFFF, 0, arrivals_us)):
+            told_packets += result.packets
+            told_bytes += result.arrived_bytes + 100 * result.lost_packets
+    assert told_packets <= sent.next_sequence
+    assert told_bytes == 100 * told_packets
+
+
+def test_send_of_nothing_is_none() -> None:
+    sent = SentPackets()
+    assert [sent.add([], 0), sent.add([100], 1), sent.add([], 2)] == [0, 0, 1]
+    assert sent.resolve(Feedback(0, 0, [7])) == [SendResult(1, 7, 100, 1, 0)]
 
 
 def test_receiver_that_tells_nothing_fills_no_memory() -> None:
