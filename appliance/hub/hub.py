@@ -16,6 +16,8 @@ from appliance.hub.stream import Limits, Stream
 
 log = logging.getLogger(__name__)
 
+LEAST_KEEP_US = 50_000  # the newest keyframe and what follows it stay in any case
+
 
 class Hub:
     """Finds streams, gives out write leases, forgets what is over.
@@ -32,7 +34,7 @@ class Hub:
         self.changed = Signal()
         self.on_wanted: Callable[[str], None] | None = None
         self._bridge: Bridge | None = None
-        self._share = 1.0  # of the past that a stream may hold while nobody watches it
+        self._keep_us = self.limits.units_keep_us  # of a stream while nobody watches it
 
     def use_bridge(self, bridge: Bridge) -> None:
         """Who makes other forms of sound, of all streams from now on."""
@@ -147,11 +149,13 @@ class Hub:
         unwatched = [stream for stream in self.streams.values() if stream.is_unwatched]
         held_bytes = sum(stream.units.size_bytes for stream in unwatched)
         growth = limits.unwatched_bytes / max(1, held_bytes)
-        if growth < 1 or self._share < 1:
-            self._share = min(1.0, max(0.01, self._share * growth))
+        if growth < 1:
+            longest_us = max(stream.units.lag_us(stream.units.first) for stream in unwatched)
+            self._keep_us = min(self._keep_us, longest_us)
+        self._keep_us = min(limits.units_keep_us, max(LEAST_KEEP_US, int(self._keep_us * growth)))
         for stream in self.streams.values():
-            share = self._share if stream.is_unwatched else 1
-            stream.units.keep_us = int(limits.units_keep_us * share)
+            is_bound = stream.is_unwatched
+            stream.units.keep_us = self._keep_us if is_bound else limits.units_keep_us
 
     def close(self) -> None:
         for name in list(self.streams):

@@ -45,7 +45,7 @@ class Limits:
     units_bytes: int = 8 << 20  # a stream of any bitrate and keyframe interval
     units_us: int = 12_000_000  # a stream of any bitrate and keyframe interval
     units_keep_us: int = 8_000_000  # the past of a new rendition: three HLS segments of 2 s
-    unwatched_bytes: int = 192 << 20  # of all streams that nobody watches: many publishers
+    unwatched_bytes: int = 128 << 20  # of all streams that nobody watches: many publishers
     rendition_bytes: int = 8 << 20
     rendition_us: int = 12_000_000
     rendition_keep_us: int = 4_000_000  # a cursor's lag before it jumps, and some more
