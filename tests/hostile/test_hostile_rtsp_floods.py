@@ -92,26 +92,37 @@ def test_other_protocols_are_closed_after_a_word_at_most(device: ApplianceProces
                 assert b"RTSP" not in sock.recv(4096)
 
 
-def test_player_who_talks_without_end_is_ended(device: ApplianceProcess) -> None:
-    """By frames that nobody asked for, and by questions; a player has next to nothing to say."""
+@pytest.mark.parametrize("state", ["playing", "set up", "described"])
+def test_peer_who_talks_without_end_is_ended(device: ApplianceProcess, state: str) -> None:
+    """By frames or by questions: who does not publish has next to nothing to say."""
     with rtsp_siege(device), RtspTalk(device.rtsp_port) as talk:
-        talk.play()
-        talk.sock.settimeout(0.01)
+        before = count_rejects(device, "a player that talks")
+        if state == "playing":
+            talk.play()
+        elif state == "set up":
+            assert talk.ask("SETUP", TCP, url=f"{talk.url}/trackID=1")[0] == 200
         noise = (b"$\1\x04\0" + bytes(1024)) * 64
+        if state == "described":
+            assert talk.ask("DESCRIBE")[0] == 200
+            noise = talk.format("GET_PARAMETER", body=b" " * 60_000)
 
         def is_ended() -> bool:
+            """Ten megabytes a second."""
+            talk.sock.settimeout(0.01)
             try:
-                talk.sock.sendall(noise)
-                while talk.sock.recv(1 << 20):
-                    pass
+                for _ in range(16):
+                    talk.sock.sendall(noise)
+                    with contextlib.suppress(TimeoutError):
+                        if not talk.sock.recv(1 << 20):
+                            return True
             except TimeoutError:
                 return False
             except ConnectionError:
                 return True
-            return True
+            return count_rejects(device, "a player that talks") > before
 
         assert eventually(is_ended)
-        assert count_rejects(device, "a player that talks") >= 1
+        assert count_rejects(device, "a player that talks") > before
 
 
 def test_thousands_of_setups_leave_nothing(device: ApplianceProcess) -> None:

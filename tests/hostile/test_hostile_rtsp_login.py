@@ -15,7 +15,7 @@ from appliance_process import SMALL_PATTERN, ApplianceProcess, appliance_process
 from rtmp_peer import RtmpPeer
 from rtsp_canary import RtspCanary
 from rtsp_siege import announce, count_rejects
-from rtsp_talk import RtspTalk
+from rtsp_talk import TCP, RtspTalk
 from siege import MAX_GROWTH_KB, eventually, rss_kb
 
 from appliance.hub.accounts import Account, Accounts, Action, digest_key, make_key
@@ -158,6 +158,19 @@ def test_storm_of_wrong_digests_slows_down_nobody_else(device: ApplianceProcess)
     lines = [line for line in device.lines[told:] if "refused" in line]
     assert len(lines) <= MAX_TOLD, lines[-5:]
     assert rss_kb(device.pid) - before_kb <= MAX_GROWTH_KB
+
+
+def test_stream_that_is_set_up_is_the_one_that_was_asked_for(device: ApplianceProcess) -> None:
+    """Whatever was described before, and with whatever right to that."""
+    with RtspTalk(device.rtsp_port, f"live/camera?key={KEY}") as talk:
+        assert talk.ask("DESCRIBE")[0] == 200
+        other = f"rtsp://127.0.0.1:{device.rtsp_port}/live/other"
+        assert talk.ask("SETUP", TCP, url=f"{other}/trackID=1")[0] == 401
+        assert talk.ask("SETUP", TCP, url=f"{other}/trackID=1?key={KEY}")[0] == 404
+        assert talk.ask("SETUP", TCP, url=f"{talk.url}/trackID=1")[0] == 200
+        assert talk.ask("SETUP", TCP, url=f"{other}/trackID=2?key={KEY}")[0] == 455
+        assert talk.ask("PLAY")[0] == 200
+        assert talk.frame()[0] in {0, 1}
 
 
 def begin(

@@ -55,7 +55,7 @@ from appliance.wire.rtsp.server import State
 from appliance.wire.rtsp.tunnel import GetOpened, PostOpened, Tunnels
 
 REPORT_US = 5_000_000  # RFC 3550 §6.2
-MAX_TALK_BYTES = 256 << 10  # of a player, between two ticks: it has next to nothing to say
+MAX_TALK_BYTES = 256 << 10  # between two ticks; who does not publish has next to nothing to say
 SHOWN_CHARS = 200
 TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
 _CODES: dict[type[ApplianceError], int] = {
@@ -246,8 +246,10 @@ class RtspSession:
             case SetupAsked() if self._announced is not None:
                 self._announced.set_up(question)
             case SetupAsked():
-                viewing = self._viewing or await self._view(question)
-                viewing.set_up(question)
+                found = self._viewing  # perhaps of what was described and then thought better of
+                if found is None or found.stream.name != stream_name(question.target.name):
+                    found = await self._view(question)
+                found.set_up(question)
             case PlayAsked():
                 self._play(question)
             case RecordAsked():
@@ -449,10 +451,10 @@ class RtspSession:
         publishing = self._publishing
         if publishing is not None:
             return publishing.overdue(self.settings, now_us)
-        if self._session is not None and talk_bytes > MAX_TALK_BYTES:
-            return "a player that talks"
         if self._getter is not None:
             return None if self._getter.is_open else "the tunnel's other half has gone"
+        if talk_bytes > MAX_TALK_BYTES:
+            return "a player that talks"
         try:
             self._server.tick(now_us)
         except PeerError as error:
