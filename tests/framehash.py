@@ -219,12 +219,8 @@ def assert_same_times(
     other: dict[str, list[PacketTime]],
     *,
     resolution_us: int,
-    sync_us: int | None = None,
 ) -> None:
-    """Both show the same packets at the same times, but for one constant shift of everything.
-
-    sync_us: how far the tracks may have been shifted from each other, if that is more.
-    """
+    """Both show the same packets at the same times, but for one constant shift of everything."""
     assert one.keys() == other.keys()
     shifts_us: list[int] = []
     for kind, packets in one.items():
@@ -235,8 +231,7 @@ def assert_same_times(
             own_us += [after.dts_us - before.dts_us, after.pts_us - before.pts_us]
         assert max(own_us) - min(own_us) <= resolution_us, (kind, min(own_us), max(own_us))
         shifts_us += own_us
-    apart_us = max(shifts_us) - min(shifts_us)
-    assert apart_us <= max(resolution_us, sync_us or 0), (min(shifts_us), max(shifts_us))
+    assert max(shifts_us) - min(shifts_us) <= resolution_us, (min(shifts_us), max(shifts_us))
 
 
 def unit_times(units: list[AccessUnit]) -> dict[str, list[PacketTime]]:
