@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from appliance.hub.access import Action
 from appliance.hub.rendition import MuxerFactory, Rendition
 from appliance.hub.sessions import Session
 from appliance.hub.stream import Stream
-from appliance.net.fanout import End, Viewer
+from appliance.net.fanout import End, FanOut, Viewer
 from appliance.net.fanout_pool import FanOutPool
 from appliance.net.fanout_sink import Sink, cut_off, sink_of
 from appliance.net.http import Request
@@ -72,7 +72,7 @@ class LiveService:
         self._settings = settings
         self._context = context
         self.pools: dict[str, FanOutPool] = {}  # one per form
-        self._watching: dict[Viewer, Session] = {}  # bounded by settings.viewers
+        self._watching: dict[Viewer, tuple[Guest, FanOut]] = {}  # bounded by settings.viewers
         self._viewers = 0
 
     async def start(self) -> None:
@@ -191,25 +191,20 @@ class LiveService:
         pool = self._pool(guest.ask.form)
         fanout = pool.of(ring, latency)
         show.rendition.patience_us = lambda: pool.patience_us(ring)
-        with show.rendition.demand.viewer(), fanout.viewing(sink, position) as viewer:
+        viewer, demand = fanout.add(sink, position), show.rendition.demand
+        demand.join()
+        self._watching[viewer] = guest, fanout
+        try:  # no context managers and no timers: a thousand of them are megabytes
             if position == ring.next:
                 viewer.needs_key = True
             if viewer.needs_key:
                 show.stream.request_keyframe()
-            self._watching[viewer] = guest.session
-            try:
-                return await self._wait_end(viewer, guest)
-            finally:
-                self._count(viewer)
-                del self._watching[viewer]
-
-    async def _wait_end(self, viewer: Viewer, guest: Guest) -> End:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_S):
-                    return await viewer.wait()
-            if not self._is_welcome(guest):
-                return End.REMOVED
+            return await viewer.wait()
+        finally:
+            self._count(viewer)
+            del self._watching[viewer]
+            fanout.remove(viewer)
+            demand.leave()
 
     def _is_welcome(self, guest: Guest) -> bool:
         """Whether the account that was shown still is what it was."""
@@ -246,9 +241,18 @@ class LiveService:
             self._viewers -= 1
 
     async def _count_for_ever(self) -> None:
+        loop, checked_s = asyncio.get_running_loop(), 0.0
         while True:
             await asyncio.sleep(COUNT_S)
             self._count_all()
+            if loop.time() - checked_s >= CHECK_S:
+                checked_s = loop.time()
+                self._check_all()
+
+    def _check_all(self) -> None:
+        for viewer, (guest, fanout) in list(self._watching.items()):
+            if not self._is_welcome(guest):
+                fanout.remove(viewer, End.REMOVED)
 
     def _count_all(self) -> None:
         """By itself, so that no viewer who leaves is held until the next time."""
@@ -256,7 +260,7 @@ class LiveService:
             self._count(viewer)
 
     def _count(self, viewer: Viewer) -> None:
-        session = self._watching[viewer]
+        session = self._watching[viewer][0].session
         now_us = self._context.hub.clock.monotonic_us()
         session.sent.add(viewer.sent_bytes - session.sent.total_bytes, now_us)
         session.lost_units = viewer.lost_units
