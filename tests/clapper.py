@@ -18,10 +18,12 @@ MAX_OFFSET_S = 0.040
 
 
 def claps(url: str, folder: Path, seconds: float) -> tuple[list[float], list[float]]:
-    """When flashes and beeps begin, of an HLS stream from the first segment that is there."""
+    """When flashes and beeps begin, of an HLS stream from the first segment that is there, or of
+    one by RTSP from now on."""
+    way = ("-rtsp_transport", "tcp") if url.startswith("rtsp:") else ("-live_start_index", "0")
     command = [
         *("ffmpeg", "-v", "error", "-nostdin"),
-        *("-live_start_index", "0", "-t", str(seconds), "-i", url, "-filter_complex"),
+        *(*way, "-t", str(seconds), "-i", url, "-filter_complex"),
         f"[0:v]signalstats,metadata=print:file={folder}/picture[v];"
         f"[0:a]silencedetect=noise=-20dB:d=0.3,ametadata=print:file={folder}/sound[a]",
         *("-map", "[v]", "-map", "[a]", "-f", "null", "-"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from appliance.hub.rendition import Rendition
 from appliance.hub.stream import Stream
 from appliance.media.clock import us_to_ticks
+from appliance.media.track import Kind
 from appliance.net.datagram_fanout import DatagramFanOut, DatagramViewer
 from appliance.net.datagrams import DatagramSender
 from appliance.net.fanout import End, FanOut, Viewer
@@ -96,7 +97,10 @@ class Playing:
         self._core = core
         self._outlets = outlets
         self._latency = latency
-        self._rendition: Rendition = stream.rendition(name, lambda: RtpMuxer(ids))
+        has_sound = any(leg.carried.track.kind is Kind.AUDIO for leg in legs)
+        self._rendition: Rendition = stream.rendition(
+            name, lambda: RtpMuxer(ids, has_sound=has_sound)
+        )
         self._place: tuple[FanOut, Viewer] | tuple[DatagramFanOut, DatagramViewer] | None = None
         self._key: int | None = None  # where it starts
         self._begun: dict[int, _Counts] = {}  # what was sent to nobody of us, by track

@@ -20,7 +20,7 @@ from appliance.services.rtsp.outlets import Outlets
 from appliance.services.rtsp.playing import Leg, Playing, make_identity
 from appliance.wire.rtsp.events import SetupAsked
 from appliance.wire.rtsp.transport import Delivery, Pair, Transport
-from appliance.wire.sdp.rtp_muxer import Carried, carry, live_session
+from appliance.wire.sdp.rtp_muxer import Carried, RtpMuxer, carry, live_session
 
 OFF = {"0", "false", "no", "off"}
 
@@ -58,7 +58,7 @@ class Viewing:
     ) -> None:
         """Raises: CodecUnsupported."""
         self.stream = stream
-        self._carried = carry(stream.tracks)
+        self._carried = carry_of(stream)
         self._connection = connection
         self._core = core
         self._outlets = outlets
@@ -146,7 +146,7 @@ class Viewing:
 
     def play(self, latency: Latency) -> Playing | GroupPlaying:
         """What is to be played now. Raises: CodecUnsupported, LimitExceeded, StreamNotFound."""
-        if [one.shape for one in carry(self.stream.tracks)] != [c.shape for c in self._carried]:
+        if [one.shape for one in carry_of(self.stream)] != [c.shape for c in self._carried]:
             raise StreamNotFound("what was described has changed")
         legs = sorted(self._legs.values(), key=lambda leg: self._carried.index(leg.carried))
         is_all = len(legs) == len(self._carried)
@@ -166,6 +166,12 @@ class Viewing:
         if self._group is not None:
             self._outlets.groups.leave(self.stream, self._group)
             self._group = None
+
+
+def carry_of(stream: Stream) -> list[Carried]:
+    """What players are told: sound that RTP has no payload for is described as what will be made of
+    it. Raises: CodecUnsupported."""
+    return carry(stream.alternatives.choose(RtpMuxer()).tracks)
 
 
 async def find(hub: Hub, name: str, wait_us: int) -> Stream:

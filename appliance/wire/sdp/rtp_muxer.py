@@ -91,18 +91,34 @@ class _Way:
 
 
 class RtpMuxer:
-    """A chunk per access unit. ids: of the tracks that are wanted; None for all.
+    """A chunk per access unit. ids: of the tracks that are wanted; None for all. has_sound: whether
+    there is any among them, which may be in another form then.
 
     The rendition ends when what a description told does not hold any more.
     """
 
     def __init__(
-        self, ids: Collection[int] | None = None, max_bytes: int = DEFAULT_PAYLOAD_BYTES
+        self,
+        ids: Collection[int] | None = None,
+        max_bytes: int = DEFAULT_PAYLOAD_BYTES,
+        *,
+        has_sound: bool = True,
     ) -> None:
         self._ids = ids
+        self._has_sound = has_sound
         self._max_bytes = max_bytes
         self._ways: dict[int, _Way] = {}
         self._video = False
+
+    def takes(self, config: CodecConfig) -> bool:
+        """What has a payload format needs no other form."""
+        if not self._has_sound:
+            return True
+        try:
+            packetizer(config, self._max_bytes)
+        except CodecUnsupported:
+            return False
+        return True
 
     def header(self, tracks: Sequence[Track]) -> bytes:
         """Nothing. Raises: CodecUnsupported."""

@@ -70,3 +70,15 @@ def test_g711_by_rtmp_is_aac_in_hls_with_the_picture(
         flashes, beeps = claps(f"{device.url}live/alaw.m3u8", tmp_path, SECONDS)
         assert len(device.children()) == 1  # for HLS and the sound alone
     check_claps(flashes, beeps)
+
+
+def test_mp3_by_rtmp_is_aac_by_rtsp_with_the_picture(
+    device: ApplianceProcess, tmp_path: Path
+) -> None:
+    """RTP has a payload for MP3, which hardly anybody plays any more; we have none."""
+    url = f"rtsp://127.0.0.1:{device.rtsp_port}/live/mp3"
+    with publishing(device, "mp3", "-c:a", "libmp3lame", "-ar", "44100"):
+        assert codecs(f"{url}?video") == ["h264"]
+        assert codecs(url) == ["h264", "aac"]
+        flashes, beeps = claps(url, tmp_path, SECONDS + 1)
+    check_claps(flashes, beeps)
