@@ -67,6 +67,7 @@ async def test_server_that_was_away_is_asked_as_soon_as_it_listens(url: str) -> 
         async with place(pulled(url.format(at)), serves=False) as edge:
             await until(lambda: last_error(edge) == "unreachable: connection refused")
             assert feed_of(edge).away
+            await until(lambda: feed_of(edge).report()["retry_s"] is not None)
             assert feed_of(edge).report()["retry_s"] <= KNOCK_S
             async with await asyncio.start_server(hear, sock=port):
                 await was_asked.wait()
