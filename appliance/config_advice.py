@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from appliance.config import Config
 from appliance.config_cameras import find_main
+from appliance.errors import ConfigError
 from appliance.media.quantity import Unit, format_quantity
 from appliance.services.contract import StreamSettings
 
@@ -36,11 +38,24 @@ def _missing(stream: StreamSettings) -> Iterator[str]:
             yield "no camera is connected; `porthole cameras` lists them"
     elif scheme == "v4l2" and not _exists(rest):
         yield f"there is no device {rest}; `porthole cameras` lists those that are there"
+    elif scheme.lower() in {"rtsp", "rtsps"}:
+        yield from _missing_password(stream)
     if stream.led and not stream.led.startswith("gpio:"):
         leds = Path("/sys/class/leds")
         if not _exists(str(leds / stream.led)):
             names = ", ".join(sorted(each.name for each in leds.glob("*")))
             yield f"there is no LED {stream.led}" + (f"; there are {names}" if names else "")
+
+
+def _missing_password(stream: StreamSettings) -> Iterator[str]:
+    from appliance.services.pull.credentials import read_password
+
+    if name := stream.rtsp.password_file:
+        try:
+            if not read_password(name, os.environ):
+                yield f'the first line of password_file "{name}" is empty'
+        except ConfigError as error:
+            yield str(error)
 
 
 def _exists(path: str) -> bool:

@@ -37,6 +37,18 @@ def test_advice_names_a_file_that_is_missing(tmp_path: Path, path: str) -> None:
     assert advice(tmp_path, camera(f"file:{path}", "enabled = false")) == []
 
 
+def test_advice_tells_of_a_password_that_cannot_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "door.password"
+    text = camera("rtsp://cam/x", f"rtsp.password_file = '{file}'")
+    missing = f'stream live/a: cannot read password_file "{file}": No such file or directory'
+    assert advice(tmp_path, text) == [missing]
+    file.write_text("\nsecond line")
+    empty = f'stream live/a: the first line of password_file "{file}" is empty'
+    assert advice(tmp_path, text) == [empty]
+    file.write_text("s3cret\n")
+    assert advice(tmp_path, text) == []
+
+
 def test_advice_names_a_camera_or_led_that_is_missing(tmp_path: Path) -> None:
     (found,) = advice(tmp_path, camera("v4l2:/dev/v4l/by-id/none"))
     assert found.startswith("stream live/a: there is no device /dev/v4l/by-id/none; `porthole")
