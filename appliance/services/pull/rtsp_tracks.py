@@ -197,6 +197,8 @@ class Publishing:
             if self._is_silent(track, now_us) and not self._is_forgiven(track)
         ]
         if not silent:
+            if self._is_open:
+                self._intake.postpone()
             return
         self._notes.good = None  # another way may be better
         seconds = self._silence_us / 1_000_000
@@ -205,8 +207,6 @@ class Publishing:
         kind = silent[0].kind
         self._notes.faults[kind] += 1
         raise PullFault(SILENT, f"{kind.value} track silent for {seconds:g} s")
-        if self._is_open:
-            self._intake.postpone()
 
     def _is_silent(self, track: CameraTrack, now_us: int) -> bool:
         """No packets; or packets that make no unit for longer than a lost one is waited out."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from appliance.media.unit import AccessUnit
+from appliance.services.pull.faults import PullFault
 from appliance.services.pull.rtsp_notes import Notes
 from appliance.services.pull.rtsp_tracks import Publishing, choose_tracks
 from appliance.wire.rtp.packet import header
@@ -21,6 +24,7 @@ class Basket:
 
     def __init__(self) -> None:
         self.units: list[AccessUnit] = []
+        self.postponed = 0
 
     def take(self, events: Iterable[Any]) -> None:
         self.units += [event for event in events if isinstance(event, AccessUnit)]
@@ -29,7 +33,8 @@ class Basket:
 
     def count(self, received_bytes: int) -> None: ...
 
-    def postpone(self) -> None: ...
+    def postpone(self) -> None:
+        self.postponed += 1
 
     def tell_wall_offset(self, offset_us: int) -> None: ...
 
@@ -57,3 +62,21 @@ def test_beginnings_belong_to_tracks_by_name_whatever_the_camera_calls_itself() 
     video, audio = (track.incoming.clock for track in tracks)
     video_us = video.us(video.stamps.unroll(900), 5_000_000)
     assert audio.us(audio.stamps.unroll(240), 5_100_000) == video_us + 20_000
+
+
+def test_packets_of_which_no_unit_comes_are_no_silence() -> None:
+    """As after a loss, until the next keyframe: whoever waits for units is told to wait longer."""
+    _, tracks = choose_tracks(Described(SDP, "rtsp://camera/"), patience_us=0)
+    basket = Basket()
+    publishing = Publishing(tracks, basket, Notes(), SILENCE_US)
+    publishing.begin(now_us=0)
+    publishing.check(now_us=100_000)
+    assert basket.postponed == 0
+    tracks[0].incoming.receive(header(8, 1, 160, 7, True) + bytes(160), now_us=200_000)
+    publishing.take(now_us=200_000)
+    publishing.check(now_us=SILENCE_US)
+    assert basket.postponed == 1
+    tracks[0].incoming.receive(header(9, 2, 320, 7, True) + bytes(160), now_us=SILENCE_US)
+    with pytest.raises(PullFault):
+        publishing.check(now_us=2 * SILENCE_US + 1)
+    assert basket.postponed == 1
