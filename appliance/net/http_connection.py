@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 import struct
+from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from appliance.net.tcp import bytes_acked
 if TYPE_CHECKING:
     from appliance.net.http_server import HttpServer
 
+NO_MESSAGES: deque[Any] = deque(maxlen=0)
 WRITE_HIGH_WATER_BYTES = 32 << 10  # a slow reader pins this much, plus one slice of a body
 TOO_SLOW = (
     b"HTTP/1.1 408 Request Timeout\r\nServer: porthole\r\nX-Content-Type-Options: nosniff\r\n"
@@ -85,7 +87,7 @@ class Connection(web.RequestHandler):
         if self._short_ways and self._is_answered(data, self._link):
             return
         self._has_spoken = True
-        if self._is_spoilt:
+        if self._is_spoilt or self._messages is NO_MESSAGES:
             return
         count = self._request_count
         super().data_received(data)
@@ -103,6 +105,13 @@ class Connection(web.RequestHandler):
         the request before them is being answered; a live stream's viewer stays for days.
         """
         return bool(self._messages) and isinstance(self._messages[-1][0], _ErrInfo)
+
+    def listen_no_more(self) -> None:
+        """The response has no end and the connection ends with it: what the client yet says is
+        passed over, and nothing is kept to parse it with. There may be a thousand of them.
+        """
+        self._parser = None
+        self._messages = NO_MESSAGES
 
     def offer_shortcut(self, shortcut: Shortcut, request: web.BaseRequest) -> None:
         """Requests like this one may be answered at once from now on."""

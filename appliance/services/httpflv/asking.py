@@ -45,7 +45,7 @@ def _read_kinds(request: Request, form: Form) -> frozenset[Kind]:
     )
     if not kinds:
         raise PeerError("neither sound nor picture was asked for")
-    return kinds
+    return form.kinds if kinds == form.kinds else kinds
 
 
 def _read_is_live(request: Request) -> bool:

@@ -121,7 +121,9 @@ class LiveService:
         return web.Response(headers=headers)
 
     async def _serve_http(self, request: Request, guest: Guest) -> End:
-        transport = request.transport
+        transport, connection = request.transport, request.raw.protocol
+        assert isinstance(connection, Connection)
+        connection.listen_no_more()
         transport.write(stream_head(guest.ask.form.content_type, self._settings.fields))
         return await self._watch(guest, sink_of(transport))
 

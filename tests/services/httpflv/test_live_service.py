@@ -376,3 +376,20 @@ async def test_reload_reaches_who_watches_but_for_their_latency() -> None:
         assert (fanout.settings.stall_us, fanout.settings.max_interval_us) == (2_000_000, 100_000)
         await site.get(f"/{NAME}.flv")
         await until(lambda: [latency for _, latency in fanouts] == ["normal", "low"])
+
+
+async def test_what_a_viewer_says_after_its_request_is_passed_over() -> None:
+    async with live_site() as site:
+        show = site.publish()
+        show.write()
+        viewer = await site.get(f"/{NAME}.flv")
+        await viewer.read(100)
+        for _ in range(3):
+            viewer.writer.write(b"GET /\x00 nonsense\r\n\r\n" + bytes(100_000))
+            await viewer.writer.drain()
+        show.write(20)
+        await viewer.read(1000)
+        assert len(site.sessions()) == 1
+        assert not site.context.faults.counts
+        viewer.close()
+        await site.gone()
