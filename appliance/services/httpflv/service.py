@@ -9,9 +9,8 @@ at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -105,13 +104,16 @@ class LiveService:
         if request.method == "HEAD":
             return self._answer_head(ask.form)
         serve = self._serve_websocket if is_wanted(request) else self._serve_http
-        with self._session(request, ask.name) as session:
-            try:
-                end = await serve(request, Guest(ask, session, mark))
-                if end is End.STALLED:
-                    cut_off(request.transport)
-            except OSError as error:  # it has gone, or no descriptor is left for it
-                self._context.faults.count("live", "connection failed", f"{session.id} {error}")
+        session = self._open_session(request, ask.name)
+        try:
+            end = await serve(request, Guest(ask, session, mark))
+            if end is End.STALLED:
+                cut_off(request.transport)
+        except OSError as error:  # it has gone, or no descriptor is left for it
+            self._context.faults.count("live", "connection failed", f"{session.id} {error}")
+        finally:
+            self._viewers -= 1
+            self._context.sessions.close(session)
         return Takeover()
 
     def _answer_head(self, form: Form) -> web.Response:
@@ -225,22 +227,18 @@ class LiveService:
 
     # -- viewers ------------------------------------------------------------------------------
 
-    @contextmanager
-    def _session(self, request: Request, name: str) -> Iterator[Session]:
+    def _open_session(self, request: Request, name: str) -> Session:
         """Raises: LimitExceeded."""
         if self._viewers >= self._settings.viewers:
             raise LimitExceeded(f"{self._viewers} viewers are here already")
-        transport = request.transport
+        transport = request.transport  # or there is nobody any more
+        session = self._context.sessions.open("flv", "flv-play", request.peer_ip)
+        session.stream, session.url = name, request.path
+        session.user_agent = request.headers.get("User-Agent", "")[:SHOWN_CHARS]
+        session.page_url = request.headers.get("Referer", "")[:SHOWN_CHARS]
+        session.kick = partial(cut_off, transport)
         self._viewers += 1
-        try:
-            with self._context.sessions.session("flv", "flv-play", request.peer_ip) as session:
-                session.stream, session.url = name, request.path
-                session.user_agent = request.headers.get("User-Agent", "")[:SHOWN_CHARS]
-                session.page_url = request.headers.get("Referer", "")[:SHOWN_CHARS]
-                session.kick = lambda: cut_off(transport)
-                yield session
-        finally:
-            self._viewers -= 1
+        return session
 
     async def _count_for_ever(self) -> None:
         loop, checked_s = asyncio.get_running_loop(), 0.0
