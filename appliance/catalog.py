@@ -25,6 +25,7 @@ CATALOG = (
     # first, so that its taken port is known before a camera is opened
     Entry("rtmp", "appliance.services.rtmp"),
     Entry("rtsp", "appliance.services.rtsp"),
+    Entry("webrtc", "appliance.services.webrtc"),
     Entry(
         "camera",
         "appliance.services.camera",

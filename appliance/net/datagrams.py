@@ -37,7 +37,7 @@ class DatagramSender:
         self.can_segment = True
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
-    def send(self, data: bytearray, cuts: Iterable[Cut], address: UdpAddress) -> None:
+    def send(self, data: bytes | bytearray, cuts: Iterable[Cut], address: UdpAddress) -> None:
         """All or some of it. Raises: BlockingIOError (no room), OSError (it cannot be reached)."""
         view = memoryview(data)
         for start, end, size in ((cut.start, cut.end, cut.size) for cut in cuts):

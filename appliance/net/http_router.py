@@ -29,12 +29,13 @@ Methods = dict[str, Route]
 
 @dataclass(slots=True)
 class Router:
-    """Routes by what is most special: exact path, prefix, folder, suffix, and then prefix ``/``.
+    """Routes by what is most special: exact path, prefix, leaf, folder, suffix, then prefix ``/``.
 
     prefix: matches the prefix itself and what follows it at a ``/``: ``/web/`` serves
         ``/web/a/b.js``; the longest wins. The prefix ``/`` serves what nothing else does.
     folder: matches paths whose parent segment ends so: ``.hls`` serves ``/live/cam.hls/ts.m3u8``.
     suffix: matches paths that end so, from the last dot on: ``.m3u8``.
+    leaf: matches paths of three segments or more whose last one is this: ``/live/cam/whep``.
     variant: matches an exact path whose query has this field, spelled exactly so, before anything
         else does: ``/`` with ``action=stream``.
     GET routes also serve HEAD. Adding a route twice is a MisuseError.
@@ -45,6 +46,7 @@ class Router:
     _prefix: dict[str, Methods] = field(default_factory=dict)
     _folder: dict[str, Methods] = field(default_factory=dict)
     _suffix: dict[str, Methods] = field(default_factory=dict)
+    _leaf: dict[str, Methods] = field(default_factory=dict)
 
     def variant(self, method: str, path: str, query_field: str, handler: Handler) -> None:
         _check(path.startswith("/"), path)
@@ -74,6 +76,10 @@ class Router:
     ) -> None:
         _check(suffix.rfind(".") == 0 and "/" not in suffix, suffix)
         _add(self._suffix, suffix, method, Route(handler, cross_origin))
+
+    def leaf(self, method: str, name: str, handler: Handler, *, cross_origin: bool = False) -> None:
+        _check(bool(name) and "/" not in name, name)
+        _add(self._leaf, name, method, Route(handler, cross_origin))
 
     def find(self, path: str, raw_query: str = "") -> Methods | None:
         """What serves this decoded path, by method; None if nothing does.
@@ -106,6 +112,8 @@ class Router:
 
     def _find_ending(self, path: str) -> Methods | None:
         parent, _, name = path.rpartition("/")
+        if name in self._leaf and parent.rfind("/") > 0:
+            return self._leaf[name]
         dot = parent.rfind(".", parent.rfind("/") + 1)
         if dot >= 0:
             found = self._folder.get(parent[dot:])

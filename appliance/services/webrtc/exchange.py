@@ -1,0 +1,199 @@
+"""All peers behind the port: who a packet is for, who has gone, who may come. Loads OpenSSL.
+
+Imported when the first peer comes, and in a thread, as that takes a while on a small board.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from pathlib import Path
+from typing import Any
+
+from appliance.hub.access import Action
+from appliance.hub.sessions import Session
+from appliance.hub.stream import Stream
+from appliance.net.internal_faults import InternalFaults
+from appliance.services.contract import Context
+from appliance.services.webrtc.broadcast import Broadcasts
+from appliance.services.webrtc.certificate import load_certificate
+from appliance.services.webrtc.forms import choose_form
+from appliance.services.webrtc.peer import Peer
+from appliance.services.webrtc.playing import Playing
+from appliance.services.webrtc.port import Door
+from appliance.services.webrtc.settings import Settings
+from appliance.wire.dtls.context import make_context
+from appliance.wire.dtls.server import DtlsServer
+from appliance.wire.ice.agent import IceAgent, Remote
+from appliance.wire.ice.candidate import Candidate
+from appliance.wire.ice.credentials import ENTROPY_BYTES, Credentials, make_credentials
+from appliance.wire.ice.demux import PacketKind, packet_kind
+from appliance.wire.ice.directory import IceDirectory
+from appliance.wire.sdp.webrtc import LocalTransport, Sending, answer_player
+from appliance.wire.sdp.webrtc_offer import WebRtcOffer
+from appliance.wire.srtp.profile import preferred_profiles
+
+log = logging.getLogger(__name__)
+
+BUSY_TICK_S = 0.05  # while somebody shakes hands, whose flights are repeated
+TICK_S = 0.25
+SWEEP_US = 1_000_000
+TOKEN_BYTES = 18
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+class Exchange:
+    """settings: may be replaced at any time."""
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self.settings = settings
+        self.by_token: dict[str, Peer] = {}  # bounded by settings.sessions
+        self.strange = 0  # packets from where nobody's peer is
+        self._context = context
+        self._certificate = load_certificate(context.state_dir)
+        profiles = preferred_profiles(CPU_INFO.read_text(errors="replace"))
+        self._dtls = make_context(self._certificate, profiles)
+        self.directory = IceDirectory(max_agents=settings.sessions)
+        self._by_agent: dict[IceAgent, Peer] = {}
+        self._broadcasts = Broadcasts(context.supervisor)
+        self._swept_us = 0
+        self._wake = asyncio.Event()
+        self._internal_faults = InternalFaults("webrtc", context.faults.count)
+        self._task = context.supervisor.keep("webrtc sessions", self._tick_for_ever)
+
+    def _now_us(self) -> int:
+        return self._context.hub.clock.monotonic_us()
+
+    # -- who comes -----------------------------------------------------------------------------
+
+    def play(
+        self,
+        stream: Stream,
+        offer: WebRtcOffer,
+        candidates: tuple[Candidate, ...],
+        session: Session,
+    ) -> tuple[Peer, bytes]:
+        """A viewer, and the answer to its offer. The peer owns the session.
+
+        Raises: CodecUnsupported, LimitExceeded, StreamNotFound.
+        """
+        form = choose_form(stream, offer)
+        credentials = make_credentials(secrets.token_bytes(ENTROPY_BYTES))
+        local = LocalTransport(credentials, self._certificate.fingerprint, candidates)
+        sendings = [Sending(track, *_ssrcs()) for track in form.tracks]
+        answer = answer_player(
+            offer, local, sendings, session_id=secrets.randbits(62), name=stream.name
+        )
+        rendition = stream.rendition(form.rendition, form.make_muxer)
+        now_us = self._now_us()
+        agent = self.directory.add(credentials, now_us)
+        broadcast = self._broadcasts.of(stream, rendition, self.settings.fan_out)
+        playing = Playing(broadcast, answer.sections)
+        dtls = DtlsServer(self._dtls, offer.fingerprints, now_us)
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        peer = Peer(agent, dtls, playing, session, token, self._forget)
+        peer.ours, peer.remote_credentials = candidates, offer.credentials
+        peer.kind, peer.mid = answer.sections[0].kind, answer.sections[0].mid
+        session.kick = lambda: peer.end("ended by the API")
+        self.by_token[token] = self._by_agent[agent] = peer
+        self._wake.set()
+        broadcast.ask(now_us)
+        return peer, answer.session.pack()
+
+    def restart(self, peer: Peer) -> Credentials:
+        """New credentials for its ICE."""
+        credentials = make_credentials(secrets.token_bytes(ENTROPY_BYTES))
+        self.directory.restart(peer.agent, credentials)
+        return credentials
+
+    def report(self) -> list[dict[str, Any]]:
+        """For the API."""
+        return [peer.report() for peer in self.by_token.values()]
+
+    # -- what comes (port.py) ------------------------------------------------------------------
+
+    def hear(self, packet: bytes, remote: Remote, door: Door, now_us: int) -> None:
+        kind = packet_kind(packet)
+        if kind is PacketKind.STUN:
+            checked = self.directory.receive(packet, remote, now_us)
+            if checked is not None:
+                door.send(checked.answer, remote)
+                self._by_agent[checked.agent].checked(remote, door)
+            return
+        agent = self.directory.agent_of(remote)
+        if agent is None:
+            self.strange += 1
+            return
+        self._by_agent[agent].receive(kind, packet, remote, now_us)
+
+    def is_known(self, remote: Remote) -> bool:
+        return self.directory.agent_of(remote) is not None
+
+    def gone(self, remote: Remote) -> None:
+        agent = self.directory.forget(remote)
+        if agent is not None:
+            self._by_agent[agent].choose_way()
+
+    # -- time ----------------------------------------------------------------------------------
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            if not self.by_token:
+                self._wake.clear()
+                await self._wake.wait()
+            is_busy = any(not peer.is_connected for peer in self.by_token.values())
+            await asyncio.sleep(BUSY_TICK_S if is_busy else TICK_S)
+            self._tick_all(self._now_us())
+
+    def _tick_all(self, now_us: int) -> None:
+        """By itself, so that no peer who leaves is held until the next time."""
+        for peer in list(self.by_token.values()):
+            try:
+                peer.tick(now_us)
+            except Exception as error:  # of one peer; the others go on
+                self._internal_faults.report(error)
+                peer.end("a fault of ours")
+        if now_us - self._swept_us >= SWEEP_US:
+            self._swept_us = now_us
+            self._sweep(now_us)
+
+    def _sweep(self, now_us: int) -> None:
+        for agent in self.directory.expire(now_us):
+            peer = self._by_agent[agent]
+            peer.end("the peer went silent" if peer.is_connected else "no connection came about")
+        access = self._context.access
+        for peer in list(self.by_token.values()):
+            session = peer.session
+            if not access.still_admits(peer.mark, Action.PLAY, session.stream, session.peer_ip):
+                peer.end("no longer allowed")
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def _forget(self, peer: Peer) -> None:
+        self.by_token.pop(peer.token, None)
+        self._by_agent.pop(peer.agent, None)
+        self.directory.remove(peer.agent)
+        session = peer.session
+        now_us = self._now_us()
+        session.sent.add(peer.playing.sent_bytes - session.sent.total_bytes, now_us)
+        if peer.is_connected:
+            session.log.info(
+                "%s: %d bytes, %d units skipped", peer.why, session.sent.total_bytes,
+                peer.playing.lost_units,
+            )  # fmt: skip
+        else:
+            session.log.warning("%s: %s", peer.why, peer.explain())
+        self._context.sessions.close(session)
+
+    def close(self) -> None:
+        self._task.cancel()
+        for peer in list(self.by_token.values()):
+            peer.end("the device stops")
+        self._broadcasts.close()
+
+
+def _ssrcs() -> tuple[int, int]:
+    """Two that differ."""
+    first = secrets.randbits(32)
+    return first, first ^ (1 + secrets.randbelow(0xFFFF_FFFE))
