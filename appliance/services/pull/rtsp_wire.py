@@ -45,11 +45,10 @@ class PlainCore:
 class GetCore:
     """The tunnel's connection that answers and packets come on."""
 
-    def __init__(self, rtsp: RtspClient, tunnel: TunnelClient, authorization: str) -> None:
+    def __init__(self, rtsp: RtspClient, tunnel: TunnelClient) -> None:
         self.tunnel = tunnel
         self.post: TcpConnection[Event | TunnelOpened] | None = None
         self._rtsp = rtsp
-        self._first = tunnel.open_get(authorization)
         self._was_answered = False
 
     def receive(self, data: bytes) -> list[Event | TunnelOpened]:
@@ -69,17 +68,15 @@ class GetCore:
         return []
 
     def take_output(self) -> bytes:
-        first, self._first = self._first, b""
-        return first
+        return b""
 
 
 class PostCore:
     """The one that requests go out on; what comes back on it says nothing."""
 
-    def __init__(self, rtsp: RtspClient, tunnel: TunnelClient, authorization: str) -> None:
+    def __init__(self, rtsp: RtspClient, tunnel: TunnelClient) -> None:
         self._rtsp = rtsp
         self._tunnel = tunnel
-        self._first = tunnel.open_post(authorization)
 
     def receive(self, data: bytes) -> list[Event | TunnelOpened]:
         return []
@@ -88,9 +85,8 @@ class PostCore:
         return []
 
     def take_output(self) -> bytes:
-        first, self._first = self._first, b""
         data = self._rtsp.take_output()
-        return first + (self._tunnel.encode(data) if data else b"")
+        return self._tunnel.encode(data) if data else b""
 
 
 PumpEvent = Event | TunnelOpened
@@ -141,18 +137,24 @@ async def open_wire(
 async def _open_tunnel(
     rtsp: RtspClient, address: RtspAddress, tls: ClientTls, horizon: Horizon, limit_s: float
 ) -> Wire:
-    """Twice if the camera wants to see credentials."""
+    """Twice if the camera wants to see credentials.
+
+    The heads are written here and not by the cores, which would say their first words before
+    `reach` knows whether a redirect may lead there.
+    """
     for is_last in (False, True):
         host = address.place.partition("://")[2]
         tunnel = TunnelClient(address.resource, host, secrets.token_hex(11), AGENT)
-        core = GetCore(rtsp, tunnel, rtsp.auth.header("GET", address.resource))
+        core = GetCore(rtsp, tunnel)
         get = await reach(core, address, tls, horizon, limit_s)
         try:
+            get.write(tunnel.open_get(rtsp.auth.header("GET", address.resource)))
             await _wait_opened(get)
             if tunnel.refused is None:
-                post_core = PostCore(rtsp, tunnel, rtsp.auth.header("POST", address.resource))
-                core.post = await reach(post_core, address, tls, horizon, limit_s)
-                return Wire(get, core.post)
+                post = await reach(PostCore(rtsp, tunnel), address, tls, horizon, limit_s)
+                post.write(tunnel.open_post(rtsp.auth.header("POST", address.resource)))
+                core.post = post
+                return Wire(get, post)
             challenges = tunnel.refused.headers.all("www-authenticate")
             code = tunnel.refused.code
             if is_last or code != 401 or not rtsp.auth.challenge(challenges):
