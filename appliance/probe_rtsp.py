@@ -98,7 +98,7 @@ async def _own_certificate(address: RtspAddress) -> str:
             )
     except ssl.SSLCertVerificationError:
         return await read_fingerprint(address.host, address.port)
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, UnicodeError):
         return ""  # which the survey tells
     writer.transport.abort()
     return ""

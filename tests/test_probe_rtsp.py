@@ -97,6 +97,7 @@ async def test_probe_says_in_a_line_why_there_is_nothing_and_what_to_do(
     ("url", "code", "words"),
     [
         ("rtsp://u:s3cret@host.invalid/x", os.EX_NOHOST, "cannot resolve host.invalid: "),
+        ("rtsps://u:s3cret@a..b/x", os.EX_NOHOST, "cannot resolve a..b: "),
         ("rtsp://u:s3cret@127.0.0.1:1/x", os.EX_UNAVAILABLE, "connection refused; is it on"),
         ("rtsp://u:s3cret@127.0.0.1:x/", os.EX_USAGE, "malformed"),
     ],

@@ -16,6 +16,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
@@ -29,6 +30,7 @@ Event = TypeVar("Event")
 TCP_INFO_BYTES = 128
 BYTES_ACKED = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info, since Linux 4.1
 READ_EARLY_BYTES = 48 << 10  # whatever the pace; a new connection's buffer holds 64 KiB
+TURN_S = 0.005
 DEAD_PEER_MS = 20_000  # TCP_USER_TIMEOUT: sent, never acknowledged, nobody there
 
 # One for all connections: what is read is copied out before the loop turns to another. A new one
@@ -61,8 +63,8 @@ class TcpLimits:
     stall_s: without the peer acknowledging any of what waits to be sent.
     unhandled_bytes: received and not yet taken by the session; beyond, reading pauses.
     unsent_bytes: in our buffer; a peer that makes us answer and never reads.
-    turn_bytes: of what is given to the core before others have their turn; against messages so
-        small that one read is thousands.
+    turn_bytes: given to the core at a time; after TURN_S of that others have their turn. Against
+        messages so small that one read is thousands.
     """
 
     deadline_s: float = 10.0
@@ -81,8 +83,9 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
     on_events: takes what it can of a batch as soon as it comes, from its beginning, and returns the
         rest for the iteration: for media, of which there is a batch with every read. It is asked
         only while the session has handled everything before and waits.
-    pace: asked after each read for how many seconds what comes may wait in the kernel, so that it
-        is read, parsed and handed on together, which costs a fraction. Much is read sooner.
+    pace: asked when all that was read is taken, for how many seconds what comes may wait in the
+        kernel, so that it is read, parsed and handed on together, which costs a fraction. Much is
+        read sooner. Whatever it says later, a rest that has begun goes on.
     """
 
     __slots__ = (
@@ -93,6 +96,7 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
             "_error",
             "_established",
             "_events",
+            "_has_heard_end",
             "_loop",
             "_lost",
             "_reading",
@@ -119,6 +123,7 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
         self._unhandled_bytes = 0
         self._backlog = memoryview(b"")  # of one read; while there is some, nothing is read
         self._error: Exception | None = None
+        self._has_heard_end = False  # the peer's, behind the backlog
         self._ended = False
         self._wake: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -257,25 +262,29 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
             self._since_s = self._loop.time()
         if self._backlog:  # TLS gives what it has, whether reading pauses or not
             self._backlog = memoryview(bytes(self._backlog) + data)
-        elif len(data) <= self.limits.turn_bytes:
-            self._take(data)
-        else:
-            self._backlog = memoryview(data)
-            self._steer_reading()
-            self._take_turn()
+            return
+        self._backlog = memoryview(data)
+        self._take_turn()
 
     def _take_turn(self) -> None:
-        if not self._backlog:  # taken already, at the end
-            return
+        """All of a read, or of thousands of small messages a part, and the rest after others."""
+        until_s = self._loop.time() + TURN_S
         turn_bytes = self.limits.turn_bytes
-        data, self._backlog = bytes(self._backlog[:turn_bytes]), self._backlog[turn_bytes:]
-        self._take(data)
-        if self._error is not None or self._ended:
-            self._backlog = memoryview(b"")
-        if self._backlog:
-            self._loop.call_soon(self._take_turn)
-        else:
-            self._steer_reading()
+        while self._backlog:
+            data, self._backlog = bytes(self._backlog[:turn_bytes]), self._backlog[turn_bytes:]
+            self._take(data)
+            if self._error is not None or self._ended:
+                self._backlog = memoryview(b"")
+            elif self._backlog and self._loop.time() >= until_s:
+                self._steer_reading()
+                self._loop.call_soon(self._take_turn)
+                return
+        if self._has_heard_end:
+            self._end()
+            return
+        self._steer_reading()
+        if self.pace is not None and self._error is None and (rest_s := self.pace()) > 0:
+            self._rest(rest_s)
 
     def _take(self, data: bytes) -> None:
         if self._error is not None or self._ended:
@@ -297,8 +306,6 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
             self._steer_reading()
             self._rouse()
         self.flush()
-        if self.pace is not None and (rest_s := self.pace()) > 0:
-            self._rest(rest_s)
 
     def _rest(self, seconds: float) -> None:
         if self._pacer is not None:  # it came early, as it was much
@@ -315,13 +322,18 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
         """The kernel wakes us for so much, or for an end."""
         transport = self._transport
         if transport is not None and not transport.is_closing():
-            sock = transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
+            with suppress(OSError):  # of a socket that has ended, which is told anyway
+                sock = transport.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
 
     def eof_received(self) -> bool:
         """The peer may still read: the session says its last words and closes."""
-        while self._backlog:
-            self._take_turn()
+        self._has_heard_end = True
+        if not self._backlog:
+            self._end()
+        return not self.is_tls
+
+    def _end(self) -> None:
         if self._error is None and not self._ended:
             try:
                 self._events += self.core.receive_eof()
@@ -329,12 +341,12 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
                 self._error = error
             self._ended = True
             self._rouse()
-        return not self.is_tls
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended = True
         if self._error is None and isinstance(exc, OSError):
             self._error = exc
+        if not (self._has_heard_end and self._backlog):  # TLS ends before all of it is taken
+            self._ended = True
         for timer in (self._ticker, self._pacer):
             if timer is not None:
                 timer.cancel()
@@ -460,5 +472,7 @@ async def connect_tcp(
             )
     except OSError as error:
         raise legible(error) from None
+    except UnicodeError:  # a label that is empty or too long, which a redirect may well have
+        raise socket.gaierror(socket.EAI_NONAME, "no name that a host can have") from None
     connection.flush()
     return connection

@@ -449,6 +449,12 @@ async def test_tcp_connect_refused_or_silent_is_an_error_in_time() -> None:
             await connect_tcp("127.0.0.1", port, Words())
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.test"])
+async def test_tcp_connect_to_what_no_resolver_takes_is_an_error_of_its_name(host: str) -> None:
+    with pytest.raises(socket.gaierror):
+        await connect_tcp(host, 554, Words())
+
+
 async def test_tcp_server_stop_ends_sessions() -> None:
     ended = asyncio.Event()
 
