@@ -1,5 +1,6 @@
 """Where a peer is told to look for us, best first: what it asked for, what is configured, where its
-own request came to, and the name it called us by, if that is an address."""
+own request came to, the name it called us by, if that is an address, and what the interfaces have
+now: whoever moved to another network since has the new ones."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from ipaddress import ip_address
 
 from appliance.net.address import ANY_HOSTS, parse_ip, peer_address
 from appliance.net.http import Request
+from appliance.net.interfaces import interface_addresses
 from appliance.services.webrtc.port import Port
 from appliance.services.webrtc.settings import Settings
 from appliance.wire.ice.candidate import Candidate, host_candidates
@@ -41,6 +43,7 @@ def _own(request: Request, port: Port) -> Iterator[str]:
     host = request.host if parse_ip(request.host) else request.host.rpartition(":")[0]
     if parse_ip(host) is not None:
         yield host
+    yield from interface_addresses()
 
 
 def _plain(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from appliance.errors import PeerError
 from appliance.hub.sessions import Session
+from appliance.net.address import peer_address
 from appliance.net.datagrams import Cut
 from appliance.net.fanout import End
 from appliance.services.webrtc.playing import Playing
@@ -191,7 +192,7 @@ class Peer:
         if self._way is None:
             return "no path"
         remote = self._way[1]
-        return f"{'TCP' if remote.is_tcp else 'UDP'} {remote.host} {remote.port}"
+        return _text_of(remote)
 
     def report(self) -> dict[str, Any]:
         """A row for the API."""
@@ -207,8 +208,8 @@ class Peer:
         """For who looks for the fault of a connection: what was tried and what arrived."""
         paths = list(self.agent.paths.values())[-MAX_TOLD_PATHS:]
         tried = ", ".join(
-            f"{'tcp' if path.remote.is_tcp else 'udp'} {path.remote.host} {path.remote.port}"
-            f" ({path.checks} checks{', named' if path.is_nominated else ''})"
+            f"{_text_of(path.remote)} ({path.checks} checks"
+            f"{', named' if path.is_nominated else ''})"
             for path in paths
         )
         ours = ", ".join(f"{one.protocol} {one.address} {one.port}" for one in self.ours)
@@ -218,3 +219,7 @@ class Peer:
             f"{heard or 'nothing'}; {self.agent.refused} checks refused; "
             f"DTLS {self.dtls.state.value}"
         )
+
+
+def _text_of(remote: Remote) -> str:
+    return f"{'tcp' if remote.is_tcp else 'udp'} {peer_address(remote.host)} {remote.port}"

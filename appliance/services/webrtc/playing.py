@@ -102,8 +102,11 @@ class Playing:
         return self._viewer.sent_bytes if self._viewer is not None else 0
 
     def begin(self, link: Link, outbound: OutboundSession, on_end: Callable[[End], object]) -> None:
-        """From the newest keyframe on. on_end: called once if the stream ends."""
+        """From the newest keyframe on. on_end: called once if the stream ends, or has."""
         self._link = link
+        if self._broadcast.rendition.ring.closed:
+            on_end(End.STREAM)
+            return
         for section in self._sections:
             leg = self._make_leg(section, outbound)
             if leg is not None:
@@ -207,9 +210,10 @@ class Playing:
             report = leg.report(ntp, us_to_ticks(media_us, leg.clock_rate_hz))
             self._send_control(report.pack(), leg)
 
-    def _send_control(self, packet: bytes, leg: Leg) -> None:
+    def _send_control(self, report: bytes, leg: Leg, last: bytes = b"") -> None:
         if self._link is not None:
-            self._link.send_control(packet + SourceDescription(leg.ssrc, self._cname).pack())
+            name = SourceDescription(leg.ssrc, self._cname).pack()
+            self._link.send_control(report + name + last)
 
     def figures(self) -> dict[str, int]:
         """For the API."""
@@ -233,6 +237,4 @@ class Playing:
             self._broadcast.fanout.remove(self._viewer)
         for leg in self._legs.values():
             report = ReceiverReport(leg.ssrc).pack()  # a compound begins with a report
-            self._send_control(report, leg)
-            if self._link is not None:
-                self._link.send_control(report + Goodbye((leg.ssrc,)).pack())
+            self._send_control(report, leg, Goodbye((leg.ssrc,)).pack())

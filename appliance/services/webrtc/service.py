@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance.net.address import reachable_urls
 from appliance.services.contract import Context, StreamSettings
+from appliance.services.webrtc.older import OlderApi
 from appliance.services.webrtc.port import Port
 from appliance.services.webrtc.settings import Settings
 from appliance.services.webrtc.whep import Whep
@@ -46,7 +47,9 @@ class WebRtcService:
             for url in reachable_urls("webrtc", address):
                 log.info("listening on %s", url)
         self.context.reports["webrtc"] = self.report
-        Whep(self).add_routes(self.context.router)
+        whep = Whep(self)
+        whep.add_routes(self.context.router)
+        OlderApi(whep, self.context.device_name).add_routes(self.context.router)
 
     async def open(self) -> Exchange:
         """The exchange; made now if it is the first call."""

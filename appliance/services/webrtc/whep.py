@@ -57,13 +57,13 @@ class Whep:
             "POST": self._post,
             "PATCH": self._patch,
             "DELETE": self._delete,
-            "OPTIONS": self._options,
+            "OPTIONS": self.options,
         }.items():
-            router.prefix(method, PREFIX, self._guarded(handler), cross_origin=True)
-        for method, handler in {"POST": self._post, "OPTIONS": self._options}.items():
-            router.leaf(method, LEAF, self._guarded(handler), cross_origin=True)
+            router.prefix(method, PREFIX, self.guarded(handler), cross_origin=True)
+        for method, handler in {"POST": self._post, "OPTIONS": self.options}.items():
+            router.leaf(method, LEAF, self.guarded(handler), cross_origin=True)
 
-    def _guarded(
+    def guarded(
         self, handler: Callable[[Request], Awaitable[web.Response]]
     ) -> Callable[[Request], Awaitable[web.Response]]:
         """With CORS on whatever is answered, or for our own pages alone."""
@@ -163,7 +163,7 @@ class Whep:
         self._peer_of(request).end("the player left")
         return web.Response(status=200)
 
-    async def _options(self, request: Request) -> web.Response:
+    async def options(self, request: Request) -> web.Response:
         headers = {"Allow": _CORS["Access-Control-Allow-Methods"], "Accept-Post": SDP}
         return web.Response(status=204, headers=headers)
 

@@ -1,0 +1,71 @@
+"""SRS's API from before WHEP: ``/rtc/v1/play/`` takes and gives JSON, and fails with status 200."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from aiohttp import web
+
+from appliance.errors import ApplianceError, PeerError
+from appliance.hub.names import stream_name
+from appliance.net.http import Request, Router
+from appliance.services.webrtc.whep import MAX_OFFER_BYTES
+
+if TYPE_CHECKING:
+    from appliance.services.webrtc.whep import Whep
+
+PLAY = "/rtc/v1/play/"
+FAILED = 400
+MAX_URL_CHARS = 1024
+
+
+class OlderApi:
+    """The routes; what they do is WHEP's."""
+
+    def __init__(self, whep: Whep, device_name: str) -> None:
+        self._whep = whep
+        self._head = {
+            "server": device_name,
+            "service": secrets.token_hex(4),
+            "pid": str(os.getpid()),
+        }
+
+    def add_routes(self, router: Router) -> None:
+        for path in (PLAY, PLAY.removesuffix("/")):  # without it SRS redirects, to a GET
+            router.exact("POST", path, self._whep.guarded(self._play), cross_origin=True)
+            router.exact("OPTIONS", path, self._whep.guarded(self._whep.options), cross_origin=True)
+
+    async def _play(self, request: Request) -> web.Response:
+        try:
+            body = await request.read_json(2 * MAX_OFFER_BYTES)
+            name, sdp = _read(body)
+            peer, answer = await self._whep.play(request, name, sdp)
+        except ApplianceError as error:
+            return _reply({"code": FAILED, "error": str(error)})
+        theirs = peer.remote_credentials.ufrag if peer.remote_credentials is not None else ""
+        session = f"{peer.agent.local.ufrag}:{theirs}"
+        told = {"sdp": answer.decode(), "sessionid": session}
+        return _reply({"code": 0, **self._head, **told})
+
+
+def _reply(payload: dict[str, Any]) -> web.Response:
+    return web.json_response(payload, headers={"Cache-Control": "no-store"})
+
+
+def _read(body: object) -> tuple[str, bytes]:
+    """The stream's name and the offer. Raises: PeerError, NameInvalid."""
+    if not isinstance(body, dict):
+        raise PeerError("send an object")
+    sdp, url = body.get("sdp"), body.get("streamurl")
+    if not isinstance(sdp, str) or not isinstance(url, str) or len(url) > MAX_URL_CHARS:
+        raise PeerError("sdp and streamurl are needed")
+    if len(sdp) > MAX_OFFER_BYTES:
+        raise PeerError("the offer is too long")
+    try:
+        path = unquote(urlsplit(url).path, errors="strict")
+    except ValueError:
+        raise PeerError("streamurl is no URL") from None
+    return stream_name(path.strip("/")), sdp.encode()
