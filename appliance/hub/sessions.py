@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from appliance.errors import LimitExceeded
@@ -14,6 +13,8 @@ from appliance.hub.stats import RateMeter
 
 MAX_SESSIONS = 1024  # against a crowd of connections, each of which costs a table row
 MAX_STREAMS_REMEMBERED = 256  # against viewers and publishers of ever new names
+SHOWN_CHARS = 200  # of what a peer says of itself
+TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
 
 
 class _SessionLog(logging.LoggerAdapter[logging.Logger]):
@@ -63,6 +64,17 @@ class Session:
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         return _SessionLog(self)
 
+    def count_sent(self, total_bytes: int, lost_units: int, now_us: int) -> None:
+        """What a viewer was sent since it came, and what it was too slow for."""
+        self.sent.add(total_bytes - self.sent.total_bytes, now_us)
+        self.lost_units = lost_units
+
+    def tell_watched(self, why: str, now_us: int, *, what: str = "units") -> None:
+        """A viewer's end; who looks in for a moment is not worth a line."""
+        if now_us - self.since_us >= TOLD_US:
+            total_bytes, lost = self.sent.total_bytes, self.lost_units
+            self.log.info("%s: %d bytes, %d %s skipped", why, total_bytes, lost, what)
+
 
 class Sessions:
     """The table of sessions, bounded. Numbers are never reused while the process lives."""
@@ -83,17 +95,30 @@ class Sessions:
         return self._number
 
     def open(
-        self, proto: str, kind: str, peer_ip: str, *, ours: bool = False, number: int | None = None
+        self,
+        proto: str,
+        kind: str,
+        peer_ip: str,
+        *,
+        ours: bool = False,
+        number: int | None = None,
+        stream: str = "",
+        url: str = "",
+        user_agent: str = "",
+        page_url: str = "",
     ) -> Session:
         """Raises: LimitExceeded if the table is full. The caller closes what it opened.
 
         ours: a session of our own making, bounded by the configuration: a crowd of viewers must
-        not keep a camera from restarting. number: from `take_number`.
+        not keep a camera from restarting. number: from `take_number`. user_agent, page_url: as the
+        peer has them; their beginnings are kept.
         """
         if len(self.active) >= self.max_sessions and not ours:
             raise LimitExceeded(f"{len(self.active)} sessions are open")
         number = self.take_number() if number is None else number
         session = Session(proto, number, kind, peer_ip, self.clock)
+        session.stream, session.url = stream, url
+        session.user_agent, session.page_url = user_agent[:SHOWN_CHARS], page_url[:SHOWN_CHARS]
         self.active[session.slug] = session
         self.totals[kind] += 1
         return session
@@ -106,14 +131,6 @@ class Sessions:
         name = session.stream
         if name in self._ended_sent or len(self._ended_sent) < MAX_STREAMS_REMEMBERED:
             self._ended_sent[name] += session.sent.total_bytes
-
-    @contextmanager
-    def session(self, proto: str, kind: str, peer_ip: str) -> Iterator[Session]:
-        opened = self.open(proto, kind, peer_ip)
-        try:
-            yield opened
-        finally:
-            self.close(opened)
 
     def watching(self, stream: str) -> int:
         """Players of this stream, of all protocols."""

@@ -6,7 +6,7 @@ import pytest
 from media_fixture import HeldClock
 
 from appliance.errors import LimitExceeded
-from appliance.hub.sessions import Sessions
+from appliance.hub.sessions import SHOWN_CHARS, TOLD_US, Sessions
 from appliance.hub.stats import Faults, RateMeter
 
 
@@ -39,16 +39,33 @@ def test_sessions_have_one_id_in_every_line_and_a_bounded_table(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     sessions = Sessions(HeldClock(), max_sessions=2)
-    with (
-        caplog.at_level(logging.INFO),
-        sessions.session("rtmp", "rtmp-play", "10.0.0.1") as first,
-        sessions.session("hls", "hls-play", "10.0.0.2"),
-    ):
-        first.stream = "live/cam"
+    first = sessions.open("rtmp", "rtmp-play", "10.0.0.1", stream="live/cam")
+    second = sessions.open("hls", "hls-play", "10.0.0.2")
+    with caplog.at_level(logging.INFO):
         first.log.info("plays")
-        assert sessions.watching("live/cam") == 1
-        with pytest.raises(LimitExceeded):
-            sessions.open("rtmp", "rtmp-play", "10.0.0.3")
+    assert sessions.watching("live/cam") == 1
+    with pytest.raises(LimitExceeded):
+        sessions.open("rtmp", "rtmp-play", "10.0.0.3")
+    sessions.close(first)
+    sessions.close(second)
     assert caplog.records[0].getMessage() == "rtmp#1 live/cam plays"
     assert not sessions.active
     assert sessions.totals == {"rtmp-play": 1, "hls-play": 1}
+
+
+def test_session_keeps_only_the_beginning_of_what_a_peer_says_of_itself() -> None:
+    session = Sessions().open("hls", "hls-play", "10.0.0.1", user_agent="a" * 9999, page_url="b")
+    assert (session.user_agent, session.page_url) == ("a" * SHOWN_CHARS, "b")
+
+
+def test_session_of_a_viewer_is_told_at_its_end_unless_it_was_but_a_look(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    session = Sessions(HeldClock()).open("flv", "flv-play", "10.0.0.1", stream="live/cam")
+    session.count_sent(900, 1, session.since_us)
+    session.count_sent(1000, 2, session.since_us)
+    session.tell_watched("gone", session.since_us + TOLD_US - 1)
+    assert not caplog.records
+    session.tell_watched("gone", session.since_us + TOLD_US)
+    assert caplog.messages == ["flv#1 live/cam gone: 1000 bytes, 2 units skipped"]

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 
 from appliance.errors import LimitExceeded
 from appliance.hub.clock import Clock
-from appliance.hub.sessions import Session, Sessions
+from appliance.hub.sessions import TOLD_US, Session, Sessions
 
 IDLE_US = 30_000_000
 MAX_VIEWERS = 1024
 MAX_PER_STREAM = 256
-TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
-SHOWN_CHARS = 200  # of a User-Agent
 
 
 @dataclass(slots=True)
@@ -107,13 +105,16 @@ class Viewers:
 
     def _open_session(self, stream: str, asker: Asker) -> Session | None:
         try:
-            session = self._sessions.open("hls", "hls-play", asker.peer_ip)
+            return self._sessions.open(
+                "hls",
+                "hls-play",
+                asker.peer_ip,
+                stream=stream,
+                url=asker.url,
+                user_agent=asker.user_agent,
+            )
         except LimitExceeded:
             return None
-        session.stream = stream
-        session.url = asker.url
-        session.user_agent = asker.user_agent[:SHOWN_CHARS]
-        return session
 
     def _kick(self, viewer: Viewer) -> None:
         viewer.kicked = True

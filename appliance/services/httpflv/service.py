@@ -34,9 +34,7 @@ from appliance.services.httpflv.websocket import Listener, WebSocketSink, is_wan
 
 COUNT_S = 1.0
 CHECK_S = 10.0  # a viewer's account is looked at again
-TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
 JOIN_EARLY_US = 1_000_000  # a source's first unit may be a little older than its lease
-SHOWN_CHARS = 200  # of a User-Agent or Referer
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ class LiveService:
             end = End.STREAM if show is None else await self._show(show, guest, sink)
         finally:
             sink.close()
-            tell_end(session, end, self._context.hub.clock.monotonic_us())
+            session.tell_watched(end.value, self._context.hub.clock.monotonic_us())
         return end
 
     async def _open(self, ask: Ask) -> Show | None:
@@ -232,10 +230,15 @@ class LiveService:
         if self._viewers >= self._settings.viewers:
             raise LimitExceeded(f"{self._viewers} viewers are here already")
         transport = request.transport  # or there is nobody any more
-        session = self._context.sessions.open("flv", "flv-play", request.peer_ip)
-        session.stream, session.url = name, request.path
-        session.user_agent = request.headers.get("User-Agent", "")[:SHOWN_CHARS]
-        session.page_url = request.headers.get("Referer", "")[:SHOWN_CHARS]
+        session = self._context.sessions.open(
+            "flv",
+            "flv-play",
+            request.peer_ip,
+            stream=name,
+            url=request.path,
+            user_agent=request.headers.get("User-Agent", ""),
+            page_url=request.headers.get("Referer", ""),
+        )
         session.kick = partial(cut_off, transport)
         self._viewers += 1
         return session
@@ -262,8 +265,7 @@ class LiveService:
     def _count(self, viewer: Viewer) -> None:
         session = self._watching[viewer][0].session
         now_us = self._context.hub.clock.monotonic_us()
-        session.sent.add(viewer.sent_bytes - session.sent.total_bytes, now_us)
-        session.lost_units = viewer.lost_units
+        session.count_sent(viewer.sent_bytes, viewer.lost_units, now_us)
 
 
 def _rendition(ask: Ask) -> tuple[str, MuxerFactory]:
@@ -281,17 +283,6 @@ async def _wait_published(stream: Stream) -> None:
         if stream.closed:
             raise StreamNotFound("has ended")
         await stream.changed.wait()
-
-
-def tell_end(session: Session, end: End, now_us: int) -> None:
-    """Who looks in for a moment is not worth a line."""
-    if now_us - session.since_us >= TOLD_US:
-        session.log.info(
-            "%s: %d bytes, %d units skipped",
-            end.value,
-            session.sent.total_bytes,
-            session.lost_units,
-        )
 
 
 def create(settings: Settings, context: Context) -> LiveService:

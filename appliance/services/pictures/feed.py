@@ -29,7 +29,6 @@ from appliance.services.pictures.settings import Settings
 BOUNDARY = "porthole-next-picture"
 CONTENT_TYPE = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 RETRY_S = 1.0
-TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
 MAX_HELD_BYTES = 8 << 20  # of pictures that stalled viewers have had in part
 
 
@@ -123,8 +122,7 @@ class Feed:
     def _count(self) -> None:
         now_us = self._clock.monotonic_us()
         for viewer, session in self._sessions.items():
-            session.sent.add(viewer.sent_bytes - session.sent.total_bytes, now_us)
-            session.lost_units = viewer.lost_units
+            session.count_sent(viewer.sent_bytes, viewer.lost_units, now_us)
 
     def _limit_held(self) -> None:
         """End those who have stalled for longest, when all hold on to too much together.
@@ -171,17 +169,6 @@ class Feed:
                 self._count()
                 del self._sessions[viewer]
                 session.kick = None
-
-
-def tell_end(session: Session, end: End, now_us: int) -> None:
-    """Requests without a viewer are not worth a line each."""
-    if now_us - session.since_us >= TOLD_US:
-        session.log.info(
-            "%s: %d bytes, %d pictures skipped",
-            end.value,
-            session.sent.total_bytes,
-            session.lost_units,
-        )
 
 
 def absence(stream: Stream) -> str:

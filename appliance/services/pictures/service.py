@@ -31,7 +31,7 @@ from appliance.net.media_response import MediaResponse
 from appliance.services.contract import Context, StreamSettings, credentials_of
 from appliance.services.pictures.asking import check_rotate, read_fps, read_quality, read_width
 from appliance.services.pictures.darkroom import Darkroom, NoPicture
-from appliance.services.pictures.feed import CONTENT_TYPE, Feed, Shape, absence, tell_end, unix_us
+from appliance.services.pictures.feed import CONTENT_TYPE, Feed, Shape, absence, unix_us
 from appliance.services.pictures.settings import Settings
 from appliance.services.pictures.subject import Subject, find_subject, fit
 
@@ -42,7 +42,6 @@ FIRST_WAIT_S = 10.0  # for a camera that starts because of this viewer
 RETRY_AFTER_S = 2
 CHECK_S = 10.0  # a viewer's account is looked at again
 MAX_WAITING = 128  # who wait for cameras to start; against a crowd
-SHOWN_CHARS = 200  # of a User-Agent or Referer
 
 Answer = Callable[[Request, str], Awaitable[web.StreamResponse]]
 
@@ -199,7 +198,8 @@ class Pictures:
                     if end is None and not self._is_welcome(guest, request.peer_ip):
                         end = End.REMOVED
         finally:
-            tell_end(session, end or End.GONE, self._hub.clock.monotonic_us())
+            why = (end or End.GONE).value
+            session.tell_watched(why, self._hub.clock.monotonic_us(), what="pictures")
         if end is End.STALLED:
             transport.abort()
 
@@ -216,18 +216,22 @@ class Pictures:
         if self._viewers >= self.settings.viewers:
             raise LimitExceeded(f"{self._viewers} viewers of moving pictures are here already")
         sessions = self._context.sessions
+        session = sessions.open(
+            "mjpeg",
+            "mjpeg-play",
+            request.peer_ip,
+            stream=stream.name,
+            url=f"/{stream.name}{SUFFIX_MOVING}",
+            user_agent=request.headers.get("User-Agent", ""),
+            page_url=request.headers.get("Referer", ""),
+        )
         self._viewers += 1
         try:
-            with (
-                sessions.session("mjpeg", "mjpeg-play", request.peer_ip) as session,
-                stream.demand.viewer(),
-            ):
-                session.stream, session.url = stream.name, f"/{stream.name}{SUFFIX_MOVING}"
-                session.user_agent = request.headers.get("User-Agent", "")[:SHOWN_CHARS]
-                session.page_url = request.headers.get("Referer", "")[:SHOWN_CHARS]
+            with stream.demand.viewer():
                 yield session
         finally:
             self._viewers -= 1
+            sessions.close(session)
 
     async def _wait_live(self, stream: Stream) -> None:
         """Returns when pictures are of the present. Raises: NoPicture, LimitExceeded.

@@ -260,9 +260,9 @@ async def test_metrics_counters_do_not_fall_when_clients_leave(tmp_path: Path) -
     async with api_rig(tmp_path) as rig:
         rig.publish()
         for _ in range(3):
-            with rig.context.sessions.session("hls", "hls-play", FAR) as session:
-                session.stream = "live/camera"
-                session.sent.add(1000, rig.clock.now_us)
+            session = rig.context.sessions.open("hls", "hls-play", FAR, stream="live/camera")
+            session.sent.add(1000, rig.clock.now_us)
+            rig.context.sessions.close(session)
         samples = parse((await rig.ask("/metrics", "", near=True)).text)
         assert samples["srs_send_bytes_total{}"] == 3000
         assert samples['porthole_stream_sent_bytes_total{stream="live/camera"}'] == 3000
