@@ -21,6 +21,7 @@ from appliance.errors import (
     StreamBusy,
     StreamNotFound,
 )
+from appliance.net import internal_faults
 from appliance.net.http import HttpError, HttpServer, HttpSettings, Request, Router
 
 
@@ -73,8 +74,9 @@ async def test_server_error_of_handler_becomes_status(
 
 
 async def test_server_unexpected_faults_log_one_traceback(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(internal_faults, "TRACEBACK_EVERY_S", 3600)  # the test may take long
     async with site() as here:
         here.router.exact("GET", "/", raising(ZeroDivisionError("secret")))
         with caplog.at_level(logging.INFO):
