@@ -46,6 +46,12 @@ def check_fingerprint(text: str) -> None:
         parse_fingerprint(text)
 
 
+def waiting_keys(table: str, keys: tuple[str, ...], before: Any, settings: Any) -> list[str]:
+    """Those of `keys` that have changed, as `Service.reload` returns them."""
+    changed = (key for key in keys if getattr(settings, key) != getattr(before, key))
+    return [f"{table}.{key}" for key in changed]
+
+
 @dataclass(frozen=True, slots=True)
 class VideoSettings:
     """`[stream.video]`: what a local source encodes; sources that pass through ignore it.
@@ -238,6 +244,10 @@ class Context:
     listening: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by service
     hand_on: HandOn = field(default_factory=HandOn)  # to the origins of an edge
     reports: dict[str, Report] = field(default_factory=dict)  # by service, for the API
+
+    def is_takeover(self, name: str) -> bool:
+        """Whether a second publisher of this stream takes the first one's place."""
+        return any(one.name == name and one.takeover for one in self.streams)
 
     def latency_of(self, name: str, default: Latency) -> Latency:
         """Of a stream's viewers who ask for none. default: of their protocol."""

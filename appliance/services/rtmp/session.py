@@ -220,7 +220,7 @@ class RtmpSession:
             name = await self._admit(Action.PUBLISH, target)
             kind = "fmle-publish" if event.is_fmle else "flash-publish"
             session = self._open_session(kind, name)
-            takeover = any(s.name == name and s.takeover for s in self._context.streams)
+            takeover = self._context.is_takeover(name)
             publisher = self._context.hub.publish(name, session.id, takeover=takeover)
         except (AuthError, LimitExceeded, NameInvalid, StreamBusy) as error:
             self._close_session()

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from appliance.net.accept import Caps
 from appliance.net.fanout import FanOutSettings
 from appliance.net.fanout_pool import Latency
 from appliance.net.http_settings import TlsSettings
+from appliance.net.tcp import TcpLimits
+
+UNHANDLED_BYTES = 1 << 20  # a keyframe of a publisher comes in one go
+TURN_BYTES = 16 << 10  # 1365 of the smallest messages, 20 ms of work; a read may be 16 times that
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +52,16 @@ class Settings:
     @property
     def fan_out(self) -> FanOutSettings:
         return FanOutSettings(max_lag_us=self.max_lag_us, stall_us=self.stall_us)
+
+    @property
+    def caps(self) -> Caps:
+        return Caps(self.max_connections, self.max_connections_per_ip)
+
+    @property
+    def limits(self) -> TcpLimits:
+        return TcpLimits(
+            idle_s=None,  # what publishers and players owe is the session's to know
+            stall_s=self.stall_us / 1_000_000,
+            unhandled_bytes=UNHANDLED_BYTES,
+            turn_bytes=TURN_BYTES,
+        )

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from dataclasses import replace
 from typing import Any
 
-from appliance.errors import ConfigError
-from appliance.net.accept import Caps
-from appliance.net.address import reachable_urls
-from appliance.net.internal_faults import InternalFaults
-from appliance.net.tcp import TcpConnection, TcpLimits
-from appliance.net.tcp_server import TcpServer
-from appliance.net.tls import ServerTls
-from appliance.services.contract import Context, StreamSettings
+from appliance.net.tcp import TcpConnection
+from appliance.net.tcp_sessions import TcpSessions
+from appliance.services.contract import Context, StreamSettings, waiting_keys
 from appliance.services.rtsp.admission import Admission
 from appliance.services.rtsp.core import CoreEvent, RtspCore
 from appliance.services.rtsp.outlets import Outlets
@@ -23,12 +16,7 @@ from appliance.services.rtsp.settings import Settings
 from appliance.wire.rtsp.transport import Delivery
 from appliance.wire.rtsp.tunnel import Tunnels
 
-log = logging.getLogger(__name__)
-
-UNHANDLED_BYTES = 1 << 20  # a keyframe of a publisher comes in one go
 SECOND_US = 1_000_000
-TICK_S = 1.0
-GOODBYE_S = 1.0  # for players to be told that it is over
 FIXED = ("listen", "tls", "udp", "udp_port", "multicast")  # until a restart
 
 
@@ -39,40 +27,15 @@ class RtspService:
         self._outlets = Outlets(settings, context.supervisor, context.faults.count)
         self._admission = Admission(context.access)
         self._tunnels: Tunnels[RtspSession] = Tunnels()
-        self._servers: list[TcpServer[CoreEvent]] = []
-        self._internal_faults = InternalFaults("rtsp", context.faults.count)
-        self._sessions: set[RtspSession] = set()  # no more than settings.max_connections, twice
-
-    async def start(self) -> None:
-        settings = self._settings
-        if settings.listen:
-            self._listen(settings.listen, None)
-        if settings.tls.listen:
-            self._listen(settings.tls.listen, ServerTls(settings.tls.cert, settings.tls.key))
-        self._context.supervisor.keep("rtsp sessions", self._tick)
-
-    def _listen(self, addresses: tuple[str, ...], tls: ServerTls | None) -> None:
-        server: TcpServer[CoreEvent] = TcpServer(
-            "rtsp" if tls is None else "rtsps",
-            lambda: self._make_core(is_tls=tls is not None),
-            self._serve,
-            self._context.faults.count,
-            caps=_caps(self._settings),
-            limits=_limits(self._settings),
-            tls=tls,
+        self._sessions: TcpSessions[CoreEvent, RtspSession] = TcpSessions(
+            "rtsp",
+            self._make_core,
+            self._make_session,
+            context.supervisor,
+            context.faults.count,
         )
-        try:
-            server.start(addresses)
-        except ConfigError as error:
-            raise ConfigError(f"rtsp{'.tls' if tls else ''}.{error}") from error.__cause__
-        self._servers.append(server)
-        scheme = "rtsps" if tls else "rtsp"
-        self._context.listening[scheme] = server.addresses
-        for address in server.addresses:
-            for url in reachable_urls(scheme, address):
-                log.info("listening on %s", url)
 
-    def _make_core(self, *, is_tls: bool) -> RtspCore:
+    def _make_core(self, is_tls: bool) -> RtspCore:
         session_s = -(-self._settings.session_us // SECOND_US)
         return RtspCore(self._deliveries(is_tls=is_tls), session_s)
 
@@ -85,8 +48,8 @@ class RtspService:
                 deliveries.add(Delivery.MULTICAST)
         return deliveries
 
-    async def _serve(self, connection: TcpConnection[CoreEvent]) -> None:
-        session = RtspSession(
+    def _make_session(self, connection: TcpConnection[CoreEvent]) -> RtspSession:
+        return RtspSession(
             connection,
             self._context,
             self._settings,
@@ -94,37 +57,19 @@ class RtspService:
             self._outlets,
             self._tunnels,
         )
-        self._sessions.add(session)
-        try:
-            await session.run()
-        finally:
-            self._sessions.discard(session)
 
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            self._tick_sessions()
-
-    def _tick_sessions(self) -> None:
-        """By itself, so that no session that ends is held until the next tick."""
-        for session in list(self._sessions):
-            try:
-                session.tick()
-            except Exception as error:  # of one session; the others go on
-                self._internal_faults.report(error)
-                session.end("a fault of ours")
+    async def start(self) -> None:
+        settings = self._settings
+        self._sessions.start(settings.listen, settings.tls, settings.caps, settings.limits)
+        self._context.listening.update(self._sessions.listening)
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        return tuple(address for server in self._servers for address in server.addresses)
+        return self._sessions.addresses
 
     async def stop(self) -> None:
         self._outlets.close_players()
-        ends = [asyncio.create_task(session.see_off()) for session in self._sessions]
-        if ends:
-            await asyncio.wait(ends, timeout=GOODBYE_S)
-        for server in self._servers:
-            await server.stop()
+        await self._sessions.stop()
         self._outlets.close()
 
     def reload(self, settings: Any, streams: tuple[StreamSettings, ...]) -> list[str]:
@@ -132,27 +77,14 @@ class RtspService:
         before = self._settings
         self._settings = replace(settings, **{key: getattr(before, key) for key in FIXED})
         self._outlets.use(self._settings)
-        for server in self._servers:
-            server.adjust(_caps(settings), _limits(settings))
-        for session in self._sessions:
+        self._sessions.adjust(settings.caps, settings.limits)
+        for session in self._sessions.active:
             session.settings = self._settings
-        waiting = [f"rtsp.{key}" for key in FIXED if getattr(settings, key) != getattr(before, key)]
-        has_players = any(session.is_playing for session in self._sessions)
+        waiting = waiting_keys("rtsp", FIXED, before, settings)
+        has_players = any(session.is_playing for session in self._sessions.active)
         if settings.latency != before.latency and has_players:
             waiting.append("rtsp.latency (of players there are)")
         return waiting
-
-
-def _caps(settings: Settings) -> Caps:
-    return Caps(settings.max_connections, settings.max_connections_per_ip)
-
-
-def _limits(settings: Settings) -> TcpLimits:
-    return TcpLimits(
-        idle_s=None,  # what publishers and players owe is the session's to know
-        stall_s=settings.stall_us / SECOND_US,
-        unhandled_bytes=UNHANDLED_BYTES,
-    )
 
 
 def create(settings: Settings, context: Context) -> RtspService:

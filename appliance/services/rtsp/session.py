@@ -387,7 +387,7 @@ class RtspSession:
         if announced is None:
             raise PeerError("nothing was announced")
         session = self._open_session("rtsp-publish")
-        takeover = any(s.name == self._name and s.takeover for s in self._context.streams)
+        takeover = self._context.is_takeover(self._name)
         try:
             publisher = self._context.hub.publish(self._name, session.id, takeover=takeover)
         except ApplianceError:

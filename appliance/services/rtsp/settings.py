@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 from appliance.errors import ConfigError
+from appliance.net.accept import Caps
 from appliance.net.fanout import FanOutSettings
 from appliance.net.fanout_pool import Latency
 from appliance.net.http_settings import TlsSettings
+from appliance.net.tcp import TcpLimits
 from appliance.wire.rtsp.server import SESSION_S
+
+UNHANDLED_BYTES = 1 << 20  # a keyframe of a publisher comes in one go
 
 
 def check_groups(text: str) -> None:
@@ -68,3 +72,15 @@ class Settings:
     @property
     def fan_out(self) -> FanOutSettings:
         return FanOutSettings(max_lag_us=self.max_lag_us, stall_us=self.stall_us)
+
+    @property
+    def caps(self) -> Caps:
+        return Caps(self.max_connections, self.max_connections_per_ip)
+
+    @property
+    def limits(self) -> TcpLimits:
+        return TcpLimits(
+            idle_s=None,  # what publishers and players owe is the session's to know
+            stall_s=self.stall_us / 1_000_000,
+            unhandled_bytes=UNHANDLED_BYTES,
+        )

@@ -18,9 +18,9 @@ from relay_site import Place, filming, place, until
 from rtmp_peer import RtmpPeer, clip_tags
 
 from appliance.hub.stream import Stream
+from appliance.net import tcp_sessions
 from appliance.net.fanout import FanOut, Viewer
 from appliance.net.tcp import TcpConnection
-from appliance.services.rtmp import service
 from appliance.services.rtmp.session import RtmpSession
 from appliance.wire.rtmp.server import RtmpServer
 
@@ -137,7 +137,7 @@ def visit(
 async def test_peer_that_leaves_in_any_state_leaves_nothing(
     state: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "TICK_S", 0.001)  # every visit is looked at
+    monkeypatch.setattr(tcp_sessions, "TICK_S", 0.001)  # every visit is looked at
     caplog.set_level(logging.ERROR, "asyncio")  # its words on slow turns hold the task they tell of
     async with place() as here, filming(here):
         await asyncio.to_thread(visit, here, STATES[state], reset)  # what is made once, is made

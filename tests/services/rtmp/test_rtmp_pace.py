@@ -15,8 +15,8 @@ from rtmp_peer import RtmpPeer, clip_tags
 
 from appliance.net.tcp import READ_EARLY_BYTES, TcpConnection
 from appliance.services.rtmp.core import RtmpCore
-from appliance.services.rtmp.service import TURN_BYTES
 from appliance.services.rtmp.session import RtmpSession
+from appliance.services.rtmp.settings import TURN_BYTES
 from appliance.wire.rtmp.events import Event
 from appliance.wire.rtmp.message import MessageType
 

@@ -19,11 +19,11 @@ from relay_site import filming, place, until
 from rtsp_talk import TCP, RtspTalk
 
 from appliance.hub.stream import Stream
+from appliance.net import tcp_sessions
 from appliance.net.datagram_fanout import DatagramFanOut, DatagramViewer
 from appliance.net.fanout import FanOut, Viewer
 from appliance.net.tcp import TcpConnection
 from appliance.services import rtsp
-from appliance.services.rtsp import service as rtsp_service
 from appliance.services.rtsp.announced import Announced
 from appliance.services.rtsp.groups import Group, GroupPlaying
 from appliance.services.rtsp.playing import Playing
@@ -189,7 +189,7 @@ def visit(
 async def test_peer_that_leaves_in_any_state_leaves_nothing(
     state: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rtsp_service, "TICK_S", 0.001)  # every visit is looked at
+    monkeypatch.setattr(tcp_sessions, "TICK_S", 0.001)  # every visit is looked at
     caplog.set_level(logging.ERROR, "asyncio")  # its words on slow turns hold the task they tell of
     async with place(serves=False, pulls=None) as here, filming(here):
         service = rtsp.create(SETTINGS, here.context)
