@@ -31,6 +31,7 @@ def router() -> Router:
     router.prefix("GET", "/web/deep/", named("deep"))
     router.folder("GET", ".hls", named("folder"))
     router.suffix("GET", ".ts", named("suffix"))
+    router.leaf("GET", "whep", named("leaf"))
     return router
 
 
@@ -53,6 +54,12 @@ def router() -> Router:
         ("/live/a.b.ts", "suffix"),
         ("/live.ts/cam", "fallback"),
         ("/live/ts", "fallback"),
+        ("/live/cam/whep", "leaf"),
+        ("/live/a.b/whep", "leaf"),
+        ("/live/whep", "fallback"),
+        ("/whep", "fallback"),
+        ("/web/a/whep", "web"),
+        ("/live/cam/whep/x", "fallback"),
         ("*", "fallback"),
     ],
 )
