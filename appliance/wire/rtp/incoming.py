@@ -26,6 +26,7 @@ from appliance.wire.rtp.session_clock import TrackClock
 
 MAX_KEY_WAIT_US = 10_000_000  # for streams of intra refresh, which have one key unit, the first
 ADOPT_PACKETS = 16  # of one other payload type, with none of the announced one
+MAX_CONTROLS = 16  # of one moment; against a read full of them, as each may have dozens of reports
 
 
 class IncomingTrack:
@@ -43,6 +44,8 @@ class IncomingTrack:
     """
 
     __slots__ = (
+        "_control_us",
+        "_controls",
         "_damaged_us",
         "_depacketizer",
         "_dts",
@@ -78,6 +81,7 @@ class IncomingTrack:
         self.reorder = Reorder(patience_us)
         self.reception = Reception(clock.stamps.rate_hz)
         self.foreign_packets = self.faults = self.dropped_units = 0
+        self._control_us = self._controls = 0  # the newest moment of RTCP, and how many came then
         self._gone_ssrc: int | None = None  # that said goodbye
         self._depacketizer = depacketizer
         self._runs: NalDepacketizer[Any] | None = None  # it again, if it takes runs
@@ -165,6 +169,12 @@ class IncomingTrack:
 
     def receive_control(self, data: Buffer, now_us: int) -> None:
         """One RTCP compound that came on this track's channel or port."""
+        if now_us != self._control_us:
+            self._control_us, self._controls = now_us, 0
+        self._controls += 1
+        if self._controls > MAX_CONTROLS:
+            self.faults += 1
+            return
         try:
             packets = rtcp.parse(data)
         except PeerError:

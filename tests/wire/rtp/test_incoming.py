@@ -276,6 +276,17 @@ def test_goodbye_of_this_source_alone_ends_it(ssrc: int, ended: bool) -> None:
     assert incoming.ended is ended
 
 
+def test_of_a_read_full_of_reports_a_few_are_looked_at() -> None:
+    """A thousand compounds of dozens of reports took a quarter of a second, in one turn."""
+    incoming = h264()
+    receive(incoming, next(datagrams("h264")))
+    for _ in range(1000):
+        incoming.receive_control(rtcp.Goodbye((SSRC + 1,)).pack() * 64, NOW_US)
+    assert incoming.faults > 900
+    incoming.receive_control(rtcp.Goodbye((SSRC,)).pack(), NOW_US + 1)
+    assert incoming.ended
+
+
 def spoiled(packets: list[bytes], rng: random.Random) -> list[bytes]:
     """What a way, a camera or a stranger does to packets; most stay as they are."""
     result: list[bytes] = []
