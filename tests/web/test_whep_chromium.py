@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from appliance_process import ApplianceProcess, appliance_process
 from chromium import Chromium
+from framehash import make_clip
 
 WEBRTC = 'webrtc.listen=["127.0.0.1:0"]'
 
@@ -146,6 +147,19 @@ def test_chromium_restarts_its_ice_by_patch(browser: Chromium, device: Appliance
     browser.wait(f"{PICTURE}.framesDecoded > {before + 30}")
     assert browser.run("return pc.connectionState") == "connected"
     browser.run("pc.close()")
+
+
+def test_chromium_plays_a_stream_with_b_frames_without_them(
+    browser: Chromium, tmp_path: Path
+) -> None:
+    clip = make_clip("h264-b+aac")
+    config = f'[[stream]]\nname = "live/camera"\nsource = "file:{clip}"\n'
+    with appliance_process(tmp_path, WEBRTC, config=config) as device:
+        device.wait_line("is live")
+        play(browser, device, "video", "audio")
+        browser.wait(f"{PICTURE}.framesDecoded > 60")
+        assert browser.run(f"return {PICTURE}.pliCount") < 5
+        browser.run("pc.close()")
 
 
 def test_openssl_is_loaded_for_the_first_session_and_not_before(

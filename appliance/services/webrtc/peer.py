@@ -201,6 +201,7 @@ class Peer:
             "stream": self.session.stream,
             "state": self.agent.state.value if self.is_connected else "connecting",
             "way": self.way_text,
+            "hint": "the camera sends B-frames" if self.playing.dropped_units else "",
             **self.playing.figures(),
         }
 

@@ -15,6 +15,7 @@ from appliance.net.datagram_fanout import DatagramViewer
 from appliance.net.datagrams import Cut
 from appliance.net.fanout import End
 from appliance.services.webrtc.broadcast import Broadcast, Portion
+from appliance.services.webrtc.forms import WebRtcMuxer
 from appliance.services.webrtc.leg import MAX_FIRST_SEQUENCE, Beginning, Leg
 from appliance.wire.rtp.bandwidth import Bandwidth
 from appliance.wire.rtp.clock import unix_us_to_ntp
@@ -215,6 +216,12 @@ class Playing:
             name = SourceDescription(leg.ssrc, self._cname).pack()
             self._link.send_control(report + name + last)
 
+    @property
+    def dropped_units(self) -> int:
+        """Of the stream, as browsers cannot show them."""
+        muxer = self._broadcast.rendition.muxer
+        return muxer.dropped_units if isinstance(muxer, WebRtcMuxer) else 0
+
     def figures(self) -> dict[str, int]:
         """For the API."""
         legs = self._legs.values()
@@ -224,6 +231,7 @@ class Playing:
             "packets": sum(leg.packets for leg in legs),
             "nacked": sum(leg.retransmission.asked for leg in legs),
             "sent_again": sum(leg.retransmission.answered for leg in legs),
+            "b_frames_dropped": self.dropped_units,
         }
 
     def close(self) -> None:
