@@ -33,7 +33,7 @@ from appliance.services.httpflv.settings import Settings
 from appliance.services.httpflv.websocket import Listener, WebSocketSink, is_wanted, upgrade_head
 
 COUNT_S = 1.0
-CHECK_S = 10.0  # a viewer's account is looked at again
+CHECK_S = 3.0  # whether viewers still may is looked at again
 JOIN_EARLY_US = 1_000_000  # a source's first unit may be a little older than its lease
 
 
@@ -209,9 +209,9 @@ class LiveService:
             demand.leave()
 
     def _is_welcome(self, guest: Guest) -> bool:
-        """Whether the account that was shown still is what it was."""
+        """Whether whoever was let in would be again: accounts go, and settings are tightened."""
         session = guest.session
-        return guest.mark is None or self._context.access.honours(
+        return self._context.access.still_admits(
             guest.mark, Action.PLAY, session.stream, session.peer_ip
         )
 

@@ -40,7 +40,7 @@ SUFFIX_MOVING = ".mjpeg"
 SHARE_US = 100_000  # stills of one shape closer than this are one picture
 FIRST_WAIT_S = 10.0  # for a camera that starts because of this viewer
 RETRY_AFTER_S = 2
-CHECK_S = 10.0  # a viewer's account is looked at again
+CHECK_S = 3.0  # whether a viewer still may is looked at again
 MAX_WAITING = 128  # who wait for cameras to start; against a crowd
 
 Answer = Callable[[Request, str], Awaitable[web.StreamResponse]]
@@ -147,8 +147,8 @@ class Pictures:
         return Guest(subject, stream, access.mark_of(account) if account else None)
 
     def _is_welcome(self, guest: Guest, peer_ip: str) -> bool:
-        """Whether the account that was shown still is what it was."""
-        return guest.mark is None or self._context.access.honours(
+        """Whether whoever was let in would be again: accounts go, and settings are tightened."""
+        return self._context.access.still_admits(
             guest.mark, Action.PLAY, guest.stream.name, peer_ip
         )
 
