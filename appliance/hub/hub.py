@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -110,6 +111,15 @@ class Hub:
             with suppress(StreamNotFound), stream.demand.viewer():
                 await ready(stream)
                 return stream
+
+    async def wait_published(self, name: str, wait_us: int) -> Stream:
+        """As `wait_for`, for so long. Raises: StreamNotFound if nobody publishes it meanwhile;
+        NameInvalid, LimitExceeded."""
+        try:
+            async with asyncio.timeout(wait_us / 1_000_000):
+                return await self.wait_for(name)
+        except TimeoutError:
+            raise StreamNotFound(f"nobody publishes {name}") from None
 
     def _fetch(self, name: str) -> None:
         if name not in self.streams and self.on_wanted is not None:

@@ -27,8 +27,8 @@ class Playing:
     """
 
     __slots__ = (
-        *("_connection", "_core", "_counted_bytes", "_latency", "_place", "_pool", "_sent_bytes"),
-        *("_stream", "is_paused", "kinds", "lost_units"),
+        *("_connection", "_core", "_latency", "_past_bytes", "_past_units", "_place", "_pool"),
+        *("_stream", "is_paused", "kinds"),
     )
 
     def __init__(
@@ -41,15 +41,13 @@ class Playing:
     ) -> None:
         self.kinds = ALL_KINDS
         self.is_paused = False
-        self.lost_units = 0
         self._stream = stream
         self._connection = connection
         self._core = core
         self._pool = pool
         self._latency = latency
         self._place: tuple[Rendition, FanOut, Viewer] | None = None
-        self._sent_bytes = 0  # not yet counted, of runs that are over
-        self._counted_bytes = 0  # of this run
+        self._past_bytes = self._past_units = 0  # sent and lost in runs that are over
 
     async def prepare(self) -> None:
         """What `start` shows. Raises: CodecUnsupported, LimitExceeded, StreamNotFound."""
@@ -99,8 +97,7 @@ class Playing:
         viewer.on_end = None
         fanout.remove(viewer)
         rendition.demand.leave()
-        self._sent_bytes = self.take_sent_bytes()
-        self._counted_bytes = 0
+        self._past_bytes, self._past_units = self.sent_bytes, self.lost_units
         self._place = None
         self._core.is_muted = False
         self._connection.resume()
@@ -114,12 +111,11 @@ class Playing:
         if viewer.end is None and viewer.rest is None and (said := self._core.take_said()):
             fanout.interject(viewer, said)
 
-    def take_sent_bytes(self) -> int:
-        """Since it was asked last."""
-        sent, self._sent_bytes = self._sent_bytes, 0
-        if self._place is not None:
-            viewer = self._place[2]
-            self.lost_units = viewer.lost_units
-            sent += viewer.sent_bytes - self._counted_bytes
-            self._counted_bytes = viewer.sent_bytes
-        return sent
+    @property
+    def sent_bytes(self) -> int:
+        return self._past_bytes + (self._place[2].sent_bytes if self._place is not None else 0)
+
+    @property
+    def lost_units(self) -> int:
+        """What it was too slow for."""
+        return self._past_units + (self._place[2].lost_units if self._place is not None else 0)

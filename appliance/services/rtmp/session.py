@@ -1,22 +1,19 @@
 """One RTMP connection: what it asks for is allowed or refused, and then published or played.
 
 Theory of operation: the connection's events are handled in order. Media is published as it comes.
-While it plays, the fan-out writes to the socket past the connection (see `Playing`); only what
-begins and ends that is a task. The service calls `tick` once a second, which ends who is silent or
-says too much.
+What is played goes to the socket past the connection (see `Player`). The service calls `tick` once
+a second, which ends who is silent or says too much.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from appliance import __version__
 from appliance.errors import (
-    ApplianceError,
     AuthError,
-    CodecUnsupported,
     LimitExceeded,
     NameInvalid,
     PeerError,
@@ -25,18 +22,15 @@ from appliance.errors import (
 )
 from appliance.hub.access import Action, Credentials
 from appliance.hub.names import stream_name
-from appliance.hub.sessions import Session
-from appliance.hub.stream import Stream
+from appliance.hub.sessions import TOLD_US, Session
 from appliance.hub.telling import Comings
 from appliance.media.track import Kind
-from appliance.net.fanout import End
 from appliance.net.fanout_pool import FanOutPool, Latency
-from appliance.net.fanout_sink import cut_off
 from appliance.net.tcp import TcpConnection
 from appliance.services.contract import Context
 from appliance.services.rtmp.core import RtmpCore
 from appliance.services.rtmp.muxer import STREAM_ID
-from appliance.services.rtmp.playing import ALL_KINDS, Playing
+from appliance.services.rtmp.player import Player
 from appliance.services.rtmp.publishing import Publishing
 from appliance.services.rtmp.settings import Settings
 from appliance.wire.rtmp.events import (
@@ -57,8 +51,6 @@ PAUSE_US = 600_000_000  # a player that forgot that it is one
 GOODBYE_US = 3_000_000  # an encoder whose media is refused, to read why
 MAX_TALK_BYTES = 256 << 10  # of a player, between two ticks: it has next to nothing to say
 LEAST_PAUSE_US = 20_000  # of reading; a shorter one spares too little
-SHOWN_CHARS = 200
-TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
 OFF = {"0", "false", "no", "off"}
 _CODES = {
     Action.PUBLISH: "NetStream.Publish",
@@ -76,7 +68,7 @@ class RtmpSession:
     __slots__ = (
         *("_asked", "_comings", "_connection", "_context", "_core", "_idle_until_us"),
         *("_is_still_allowed", "_is_told"),
-        *("_number", "_play_task", "_playing", "_pool", "_publishing", "_received_bytes"),
+        *("_number", "_player", "_pool", "_publishing", "_received_bytes"),
         *("_server", "_session", "_why", "settings"),
     )
 
@@ -100,8 +92,7 @@ class RtmpSession:
         self._number: int | None = None  # of our sessions, one after the other
         self._session: Session | None = None
         self._publishing: Publishing | None = None
-        self._playing: Playing | None = None
-        self._play_task: asyncio.Task[None] | None = None
+        self._player: Player | None = None
         self._is_told = True  # that it publishes
         self._why = "the connection ended"
         self._received_bytes = 0  # as of the last tick
@@ -138,10 +129,10 @@ class RtmpSession:
             case Stopped():
                 self._end_publish("the publisher stopped")
                 await self._end_play()
-            case Paused():
-                await self._pause(event.paused)
-            case Switched():
-                await self._switch(_KINDS[event.media], wanted=event.wanted)
+            case Paused() if self._player is not None:
+                await self._pause(self._player, paused=event.paused)
+            case Switched() if self._player is not None:
+                await self._player.switch(_KINDS[event.media], wanted=event.wanted)
 
     def _info(self) -> dict[str, float | str]:
         """What SRS's tools read of the answer to connect."""
@@ -156,12 +147,17 @@ class RtmpSession:
 
     def _open_session(self, kind: str, name: str) -> Session:
         """Raises: LimitExceeded."""
-        peer_ip = self._connection.peer_ip
-        session = self._context.sessions.open("rtmp", kind, peer_ip, number=self._number)
+        session = self._context.sessions.open(
+            "rtmp",
+            kind,
+            self._connection.peer_ip,
+            number=self._number,
+            stream=name,
+            url=f"/{name}",
+            user_agent=self._asked.flash_version,
+            page_url=self._asked.page_url,
+        )
         session.kick = self._kick
-        session.user_agent = self._asked.flash_version[:SHOWN_CHARS]
-        session.page_url = self._asked.page_url[:SHOWN_CHARS]
-        session.stream, session.url = name, f"/{name}"
         self._session = session
         return session
 
@@ -204,7 +200,7 @@ class RtmpSession:
     @property
     def is_playing(self) -> bool:
         """Or waits to, or pauses."""
-        return self._playing is not None or self._play_task is not None
+        return self._player is not None
 
     @property
     def _is_busy(self) -> bool:
@@ -302,129 +298,35 @@ class RtmpSession:
             self._refuse(Action.PLAY, event.stream_id, error)
             return
         self._connection.established()
-        self._play_task = asyncio.create_task(self._run_play(name, latency, kinds))
+        self._player = Player(
+            name,
+            self._connection,
+            self._context,
+            self.settings,
+            self._pool,
+            partial(self._refuse, Action.PLAY, STREAM_ID),
+            latency=latency,
+            kinds=kinds,
+        )
 
-    async def _run_play(
-        self, name: str, latency: Latency | None = None, kinds: frozenset[Kind] = ALL_KINDS
-    ) -> None:
-        """The outermost frame of what leads to playing. latency, kinds: as the player asked."""
-        try:
-            playing = self._playing
-            if playing is None:
-                playing = await self._begin_play(name, latency, kinds)
-            await self._connection.drain()
-            self._play_task = None
-            playing.start(self._on_play_end)
-        except (CodecUnsupported, LimitExceeded, StreamNotFound) as error:
-            self._refuse(Action.PLAY, STREAM_ID, error)
-            await self._connection.close()
-        except (ApplianceError, OSError) as error:
-            await self._fail_play(name, str(error))
-
-    def _on_play_end(self, end: End) -> None:
-        self._play_task = asyncio.create_task(self._finish_play(end))
-
-    async def _finish_play(self, end: End) -> None:
-        """The stream is over, or the player has gone or is too slow: the connection ends."""
-        if self._playing is not None:
-            self._playing.stop()
-        self._why = end.value
-        if end is End.GONE:
-            await self._connection.close()
-            return
-        if end is not End.STREAM:
-            name = self._session.stream if self._session is not None else ""
-            await self._fail_play(name, end.value)
-            return
-        self._server.end_play(STREAM_ID)
-        await self._connection.close()
-
-    async def _fail_play(self, name: str, why: str) -> None:
-        self._context.faults.count("rtmp", "play failed", f"{name} {why}")
-        if self._connection.transport is not None:
-            cut_off(self._connection.transport)
-        await self._connection.close()
-
-    async def _begin_play(
-        self, name: str, latency: Latency | None, kinds: frozenset[Kind]
-    ) -> Playing:
-        """Raises: StreamNotFound, CodecUnsupported, LimitExceeded; then nothing was promised."""
-        stream = await self._wait_for(name)
-        latency = latency or self._context.latency_of(name, self.settings.latency)
-        playing = Playing(stream, self._connection, self._core, self._pool, latency)
-        playing.kinds = kinds
-        await playing.prepare()
-        self._playing = playing
-        self._server.accept_play(STREAM_ID)
-        self._connection.flush()
-        return playing
-
-    async def _wait_for(self, name: str) -> Stream:
-        """Raises: StreamNotFound if nobody publishes it within the time that players may wait."""
-        try:
-            async with asyncio.timeout(self.settings.wait_us / 1_000_000):
-                return await self._context.hub.wait_for(name)
-        except TimeoutError:
-            raise StreamNotFound(f"nobody publishes {name}") from None
-
-    async def _pause(self, paused: bool) -> None:
-        playing = self._playing
-        if playing is None or playing.is_paused == paused:
-            return
-        playing.is_paused = paused
-        await self._cancel_play()
-        if paused:
+    async def _pause(self, player: Player, *, paused: bool) -> None:
+        if await player.pause(paused) and paused:
             self._idle_until_us = self._now_us() + PAUSE_US
-        self._go_on(playing)
-
-    async def _switch(self, kind: Kind, *, wanted: bool) -> None:
-        """receiveAudio, receiveVideo: another rendition, if there is something left of it."""
-        playing = self._playing
-        if playing is None:
-            return
-        kinds = playing.kinds | {kind} if wanted else playing.kinds - {kind}
-        if not kinds or kinds == playing.kinds:
-            return
-        await self._cancel_play()
-        playing.kinds = kinds
-        self._go_on(playing)
-
-    def _go_on(self, playing: Playing) -> None:
-        self._connection.flush()  # answers that waited for the end of a message
-        if not playing.is_paused and self._session is not None:
-            self._play_task = asyncio.create_task(self._run_play(self._session.stream))
-
-    async def _cancel_play(self) -> None:
-        task, self._play_task = self._play_task, None
-        if self._playing is not None:
-            self._playing.stop()
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            raise fault
 
     async def _end_play(self) -> None:
-        await self._cancel_play()
+        player = self._player
+        if player is not None:
+            await player.stop()
         self._count()
-        self._tell_play_end()
-        self._playing = None
+        if player is not None and player.playing is not None and self._session is not None:
+            self._session.tell_watched(player.why or self._why, self._now_us())
+        self._player = None
         self._close_session()
-
-    def _tell_play_end(self) -> None:
-        """Who looks in for a moment is not worth a line."""
-        session = self._session
-        if self._playing is None or session is None:
-            return
-        if self._now_us() - session.since_us >= TOLD_US:
-            total_bytes, lost_units = session.sent.total_bytes, session.lost_units
-            session.log.info("%s: %d bytes, %d units skipped", self._why, total_bytes, lost_units)
 
     async def see_off(self) -> None:
         """Returns when a player whose stream has ended was told so."""
-        if self._play_task is not None and self._playing is not None:
-            await asyncio.wait([self._play_task])
+        if self._player is not None:
+            await self._player.see_off()
 
     # -- once a second ----------------------------------------------------------------------------
 
@@ -432,8 +334,8 @@ class RtmpSession:
         """Ends who is silent or says too much, and keeps the figures."""
         talk_bytes = self._count()
         self._count_rejects()
-        if self._playing is not None:
-            self._playing.speak()
+        if self._player is not None and self._player.playing is not None:
+            self._player.playing.speak()
         reason = self._overdue(self._now_us(), talk_bytes)
         if reason is not None:
             detail = self._session.id if self._session is not None else self._connection.peer_ip
@@ -448,13 +350,9 @@ class RtmpSession:
             return publishing.overdue(self.settings, now_us)
         if self._session is not None and talk_bytes > MAX_TALK_BYTES:
             return "a player that talks"
-        if self._playing is not None and self._playing.is_running:
-            return None
-        if self._play_task is None:
+        if self._player is None or self._player.is_at_rest:
             return "idle" if now_us > self._idle_until_us else None
-        if self._play_task.done():
-            return "play failed"  # by a fault of ours, or the connection would be closed
-        return None
+        return "play failed" if self._player.has_failed else None
 
     def _count_rejects(self) -> None:
         """Counted for the metrics, and each kind told once."""
@@ -472,9 +370,8 @@ class RtmpSession:
         fresh, self._received_bytes = received - self._received_bytes, received
         if self._session is not None:
             self._session.received.add(fresh, self._now_us())
-            if self._playing is not None:
-                self._session.sent.add(self._playing.take_sent_bytes(), self._now_us())
-                self._session.lost_units = self._playing.lost_units
+            if self._player is not None and (playing := self._player.playing) is not None:
+                self._session.count_sent(playing.sent_bytes, playing.lost_units, self._now_us())
         return fresh
 
 

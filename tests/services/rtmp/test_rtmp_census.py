@@ -21,11 +21,12 @@ from appliance.hub.stream import Stream
 from appliance.net import tcp_sessions
 from appliance.net.fanout import FanOut, Viewer
 from appliance.net.tcp import TcpConnection
+from appliance.services.rtmp.player import Player
 from appliance.services.rtmp.session import RtmpSession
 from appliance.wire.rtmp.server import RtmpServer
 
 TAGS = clip_tags("h264-small+aac")
-COUNTED = (Stream, Viewer, FanOut, TcpConnection, RtmpSession, RtmpServer)
+COUNTED = (Stream, Viewer, FanOut, TcpConnection, RtmpSession, Player, RtmpServer)
 
 
 def census() -> Counter[str]:

@@ -12,11 +12,12 @@ from dataclasses import replace
 import pytest
 from relay_site import CAM, Place, filming, place, until
 
+from appliance.hub import sessions
 from appliance.net.fanout_pool import Latency
 from appliance.net.tcp import TcpLimits, connect_tcp
 from appliance.services.contract import StreamSettings
 from appliance.services.pull.rtmp_fetch import PlayCore
-from appliance.services.rtmp import Settings, session
+from appliance.services.rtmp import Settings
 from appliance.services.rtmp.service import RtmpService
 from appliance.wire.rtmp.address import parse_rtmp_address
 from appliance.wire.rtmp.client import Event, Refused
@@ -91,7 +92,7 @@ async def test_player_that_wants_nothing_is_refused_in_words() -> None:
 async def test_player_that_leaves_is_told_with_totals_and_is_no_fault(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "TOLD_US", 0)
+    monkeypatch.setattr(sessions, "TOLD_US", 0)
     caplog.set_level(logging.INFO)
     async with place() as here, filming(here):
         async with playing(here):
