@@ -65,11 +65,13 @@ V1_URLS = {
     "forwards": "where streams are handed on to, and how it goes",
     "pulls": "what is fetched from other servers, and how it goes",
     "transcodes": "sound that is encoded anew for those who need it, and how it goes",
+    "webrtc": "who plays by WebRTC, by which way, and how that goes",
 }
 REPORTS = {  # by the services that make them
     "forwards": ("forward",),
     "pulls": ("pull", "edge"),
     "transcodes": ("transcode",),
+    "webrtc": ("webrtc",),
 }
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,7 @@ class Exchange:
         self._by_agent: dict[IceAgent, Peer] = {}
         self._broadcasts = Broadcasts(context.supervisor)
         self._swept_us = 0
+        self._counted: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._internal_faults = InternalFaults("webrtc", context.faults.count)
         self._task = context.supervisor.keep("webrtc sessions", self._tick_for_ever)
@@ -162,11 +165,20 @@ class Exchange:
         for agent in self.directory.expire(now_us):
             peer = self._by_agent[agent]
             peer.end("the peer went silent" if peer.is_connected else "no connection came about")
+        self._count()
         access = self._context.access
         for peer in list(self.by_token.values()):
             session = peer.session
             if not access.still_admits(peer.mark, Action.PLAY, session.stream, session.peer_ip):
                 peer.end("no longer allowed")
+
+    def _count(self) -> None:
+        """STUN packets by what became of them, and others from strangers, for /metrics."""
+        figures = {**asdict(self.directory.counters), "strange": self.strange}
+        for outcome, figure in figures.items():
+            if fresh := figure - self._counted[outcome]:
+                self._context.counters.add("webrtc_packets_total", fresh, outcome=outcome)
+        self._counted.update(figures)
 
     # -- ends ----------------------------------------------------------------------------------
 

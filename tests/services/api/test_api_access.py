@@ -17,7 +17,7 @@ API_ROUTES = (
     "/api/v1/clients", "/api/v1/clients/", "/api/v1/clients/hls-1", "/api/v1/vhosts",
     "/api/v1/vhosts/", "/api/v1/vhosts/vid-0000000", "/api/v1/cameras", "/api/v1/cameras/",
     "/api/v1/forwards", "/api/v1/forwards/", "/api/v1/pulls", "/api/v1/pulls/",
-    "/api/v1/transcodes", "/api/v1/transcodes/",
+    "/api/v1/transcodes", "/api/v1/transcodes/", "/api/v1/webrtc", "/api/v1/webrtc/",
     "/api/v1/anything", "/api/other/deep/er",
 )  # fmt: skip
 MONITORING = ("/healthz", "/metrics")
@@ -44,7 +44,7 @@ def expected(route: str, method: str, access: int) -> int:
         return 404 if access == 200 else access  # the list is nothing to change
     if method not in {"GET", "HEAD"}:
         return 405
-    lists = ("streams", "clients", "vhosts", "cameras", "forwards", "pulls", "transcodes")
+    lists = ("streams", "clients", "vhosts", "cameras", "forwards", "pulls", "transcodes", "webrtc")
     is_list = route in {f"/api/v1/{name}" for name in lists}
     return 302 if access == 200 and is_list else access
 
