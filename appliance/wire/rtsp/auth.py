@@ -19,7 +19,8 @@ from enum import Enum
 MAX_HEADER_CHARS = 4096
 MAX_PARAMETERS = 32
 NONCE_LIFE_US = 300 * 1_000_000  # how long one nonce may be used; then stale=true gives the next
-_PARAMETER = re.compile(r'\s*,?\s*([a-zA-Z0-9_\-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))')
+# No two ways to match the same blanks: strangers send headers of nothing else.
+_PARAMETER = re.compile(r'[\s,]*([a-zA-Z0-9_\-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))')
 
 
 class Algorithm(Enum):

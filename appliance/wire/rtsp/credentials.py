@@ -104,7 +104,7 @@ class ClientAuth:
 
 def _split_challenges(header: str) -> list[tuple[str, str]]:
     """(scheme, parameters) of ``Digest …, Basic …``; quotes may hold the words too."""
-    plain = re.sub(r'"(?:[^"\\]|\\.)*"', lambda match: "_" * len(match[0]), header)
+    plain = re.sub(r'"(?:[^"\\]|\\.?)*"?', lambda match: "_" * len(match[0]), header)
     starts = [match.start(1) for match in re.finditer(r"(?:^|,)\s*([A-Za-z]+)(?:\s|\Z)", plain)]
     pieces = [header[a:b] for a, b in pairwise([*starts, len(header)])]
     return [(word.lower(), rest) for word, _, rest in (piece.partition(" ") for piece in pieces)]

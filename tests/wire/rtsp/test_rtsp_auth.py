@@ -17,8 +17,9 @@ from appliance.wire.rtsp.auth import (
     answer_digest,
     make_ha1,
     parse_authorization,
+    parse_parameters,
 )
-from appliance.wire.rtsp.credentials import ClientAuth
+from appliance.wire.rtsp.credentials import ClientAuth, _split_challenges
 
 URL = "rtsp://h/live/camera"
 REALM = "porthole"
@@ -207,3 +208,13 @@ def test_client_gives_up_a_challenge_that_cannot_be_answered(headers: list[str])
 
 def test_client_without_credentials_does_not_try() -> None:
     assert not ClientAuth("", "", NOISE).challenge(['Basic realm="a"'])
+
+
+@pytest.mark.parametrize(
+    "piece", [" ", ", ", ' "', '"\\', '\\"', 'x="', "x ", "Digest ", ",Digest "]
+)
+def test_parameters_take_time_linear_in_their_text(piece: str) -> None:
+    """Headers of nothing but blanks, which anybody may send, kept everybody waiting."""
+    text = piece * 200_000
+    parse_parameters(text)
+    _split_challenges(text)
