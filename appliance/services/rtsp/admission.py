@@ -82,3 +82,41 @@ class Admission:
     def _secret_of(self, user: str) -> Mapping[Algorithm, str]:
         secrets = self._access.secret_of(user) or {}
         return {Algorithm(name): ha1 for name, ha1 in secrets.items()}
+
+    def still_admits(self, mark: bytes | None, action: Action, name: str, peer_ip: str) -> bool:
+        return self._access.still_admits(mark, action, name, peer_ip)
+
+
+class Guest:
+    """One session's: what it was admitted to, and by which account."""
+
+    __slots__ = ("_action", "_admission", "_mark", "_peer_ip", "name")
+
+    def __init__(self, admission: Admission, peer_ip: str) -> None:
+        self.name = ""  # of the stream
+        self._admission = admission
+        self._peer_ip = peer_ip
+        self._action: Action | None = None
+        self._mark: bytes | None = None
+
+    async def admit(
+        self, action: Action, name: str, asked: Asked, now_us: int, *, basic: bool
+    ) -> bool:
+        """Whether that is news: what was allowed is not asked for again.
+
+        basic: see `Admission.check`. Raises: Challenged, AuthError, LimitExceeded.
+        """
+        if self._action is action and self.name == name:
+            return False
+        check = self._admission.check
+        self._mark = await check(action, name, asked, self._peer_ip, now_us, basic=basic)
+        self._action, self.name = action, name
+        return True
+
+    @property
+    def is_welcome(self) -> bool:
+        """To what it was admitted to, if anything."""
+        action = self._action
+        return action is None or self._admission.still_admits(
+            self._mark, action, self.name, self._peer_ip
+        )

@@ -102,7 +102,7 @@ class Playing:
             name, lambda: RtpMuxer(ids, has_sound=has_sound)
         )
         self._place: tuple[FanOut, Viewer] | tuple[DatagramFanOut, DatagramViewer] | None = None
-        self._key: int | None = None  # where it starts
+        self._key: int | None = None  # where it starts; None: where it may by then
         self._begun: dict[int, _Counts] = {}  # what was sent to nobody of us, by track
         self._sent_bytes = 0  # not yet counted, of runs that are over
         self._counted_bytes = 0  # of this run
@@ -121,10 +121,13 @@ class Playing:
     def prepare(self, url_of: Callable[[str], str]) -> list[RtpInfo]:
         """It will start at what is now the newest key. For RTP-Info: the first packet of each track
         from there on, and when that is on its clock; nothing if there is no key yet."""
-        key = self._key = self._rendition.ring.last_key()
-        if key is None:
+        ring = self._rendition.ring
+        key = self._stream.place_to_join(ring)
+        if key == ring.next:
+            self._key = None
             return []
-        chunks = cast("list[RtpChunk]", self._rendition.ring.since(key))
+        self._key = key
+        chunks = cast("list[RtpChunk]", ring.since(key))
         start_us = chunks[0].dts_us
         infos = []
         for index, leg in enumerate(self._legs):
@@ -134,6 +137,11 @@ class Playing:
             stamp = mine.timestamp(us_to_ticks(start_us, leg.carried.clock_rate_hz))
             infos.append(RtpInfo(url_of(leg.control), sequence, stamp))
         return infos
+
+    def _place_to_start(self) -> int:
+        if self._key is not None:
+            return self._key
+        return self._stream.place_to_join(self._rendition.ring)
 
     # -- beginning and end -------------------------------------------------------------------------
 
@@ -162,7 +170,7 @@ class Playing:
         self._core.is_muted = True
         self._connection.rest()
         self._rendition.demand.join()
-        viewer = fanout.add(sink, self._key, self._dress)
+        viewer = fanout.add(sink, self._place_to_start(), self._dress)
         self._place = fanout, viewer
         if viewer.end is not None:
             on_end(viewer.end)
@@ -182,7 +190,7 @@ class Playing:
         fanout = self._outlets.datagrams.of(self._rendition.ring, settings)
         self._rendition.demand.join()
         self.report()
-        viewer = fanout.add(self._send, self._key)
+        viewer = fanout.add(self._send, self._place_to_start())
         viewer.on_end = on_end
         self._place = fanout, viewer
 

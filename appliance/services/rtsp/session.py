@@ -2,7 +2,7 @@
 
 Theory of operation: the core asks one question at a time. Each is answered by a task, as answers
 may take time: a password to be hashed, a stream that nobody publishes yet. Media is taken as it
-comes, and sent by fan-outs (see `Playing`). Of a tunnel through HTTP, the GET's session is the one
+comes. Of a tunnel through HTTP, the GET's session is the one
 that does all this; the POST's hands it what it hears. The service calls `tick` once a second, which
 ends who is silent or says too much.
 """
@@ -25,20 +25,17 @@ from appliance.errors import (
 from appliance.hub.access import Action
 from appliance.hub.names import stream_name
 from appliance.hub.sessions import Session
-from appliance.net.fanout import End
 from appliance.net.fanout_pool import Latency
-from appliance.net.fanout_sink import cut_off
 from appliance.net.tcp import TcpConnection
 from appliance.services.contract import Context
-from appliance.services.rtsp.admission import Admission, Challenged
+from appliance.services.rtsp.admission import Admission, Challenged, Guest
 from appliance.services.rtsp.announced import Announced
 from appliance.services.rtsp.core import CoreEvent, PostData, RtspCore
-from appliance.services.rtsp.groups import GroupPlaying
 from appliance.services.rtsp.outlets import Outlets
-from appliance.services.rtsp.playing import Playing
+from appliance.services.rtsp.player import Player
 from appliance.services.rtsp.publishing import Publishing
 from appliance.services.rtsp.settings import Settings
-from appliance.services.rtsp.viewing import NoTransport, Viewing, find
+from appliance.services.rtsp.viewing import NoTransport, Viewing
 from appliance.wire.rtsp.events import (
     AnnounceAsked,
     Asked,
@@ -51,13 +48,10 @@ from appliance.wire.rtsp.events import (
     TornDown,
 )
 from appliance.wire.rtsp.interleaved import Frames
-from appliance.wire.rtsp.server import State
 from appliance.wire.rtsp.tunnel import GetOpened, PostOpened, Tunnels
 
 REPORT_US = 5_000_000  # RFC 3550 §6.2
 MAX_TALK_BYTES = 256 << 10  # between two ticks; who does not publish has next to nothing to say
-SHOWN_CHARS = 200
-TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
 _CODES: dict[type[ApplianceError], int] = {
     NameInvalid: 404,
     StreamNotFound: 404,
@@ -78,10 +72,10 @@ class RtspSession:
     """
 
     __slots__ = (
-        *("_admission", "_admitted", "_agent", "_announced", "_connection", "_context", "_cookie"),
-        *("_core", "_getter", "_has_played", "_heard_bytes", "_is_over", "_mark", "_name"),
-        *("_outlets", "_playing", "_publishing", "_received_bytes", "_reported_us", "_server"),
-        *("_session", "_task", "_tunnels", "_viewing", "_why", "settings"),
+        *("_agent", "_announced", "_connection", "_context", "_cookie", "_core", "_getter"),
+        *("_guest", "_heard_bytes", "_is_over", "_outlets", "_player", "_publishing"),
+        *("_received_bytes", "_reported_us", "_server", "_session", "_task", "_tunnels"),
+        *("_why", "settings"),
     )
 
     def __init__(
@@ -99,22 +93,17 @@ class RtspSession:
         self._server = connection.core.rtsp
         self._context = context
         self.settings = settings
-        self._admission = admission
+        self._guest = Guest(admission, connection.peer_ip)
         self._outlets = outlets
         self._tunnels = tunnels
         self._cookie = ""  # of our tunnel
         self._getter: RtspSession | None = None  # whom we hear for
         self._agent = ""
-        self._name = ""
-        self._admitted: Action | None = None  # to that name
-        self._mark: bytes | None = None  # of the account that was shown for it
-        self._viewing: Viewing | None = None
         self._announced: Announced | None = None
-        self._playing: Playing | GroupPlaying | None = None
         self._publishing: Publishing | None = None
+        self._player = Player(connection, context, outlets)
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None  # that answers, begins or ends something
-        self._has_played = False
         self._is_over = False
         self._why = "the connection ended"
         self._heard_bytes = 0  # by the POST of our tunnel
@@ -133,7 +122,7 @@ class RtspSession:
                         await asyncio.sleep(0)  # a read may hold thousands of them
                 self._flush()
         except ConnectionError:
-            if not self._has_played:
+            if not self._player.has_played:
                 raise  # a player closes with media unread, which is a reset, and no fault
         finally:
             await self._leave()
@@ -145,12 +134,12 @@ class RtspSession:
         elif self._cookie:
             self._tunnels.remove(self._cookie)
         task, self._task = self._task, None
-        self._reset(self._why)
+        self._reset(self._player.why or self._why)
         if task is None:
             return
         task.cancel()
         await asyncio.wait([task])
-        self._reset(self._why)  # what it has begun
+        self._reset(self._player.why or self._why)  # what it has begun
         if not task.cancelled() and (fault := task.exception()) is not None:
             raise fault
 
@@ -163,8 +152,8 @@ class RtspSession:
                 if self._publishing is not None:
                     self._publish(event)
             case Paused():
-                if self._playing is not None:
-                    self._playing.stop()
+                if self._player.playing is not None:
+                    self._player.playing.stop()
                 self._end_publish("the publisher paused")
             case TornDown():
                 self._reset("torn down")
@@ -196,8 +185,9 @@ class RtspSession:
         self._flush()
 
     def _flush(self) -> None:
-        if self._playing is not None and self._playing.is_running:
-            self._playing.speak()
+        playing = self._player.playing
+        if playing is not None and playing.is_running:
+            playing.speak()
         self._connection.flush()
 
     # -- questions --------------------------------------------------------------------------------
@@ -218,8 +208,8 @@ class RtspSession:
             self._connection.abort()
             raise
         self._flush()
-        if isinstance(question, PlayAsked):
-            await self._start()
+        if isinstance(question, PlayAsked) and await self._player.start():
+            self._reported_us = self._now_us()
         if self._task is asyncio.current_task():  # another one may have come while PLAY waited
             self._task = None
         for event in self._server.proceed():
@@ -231,10 +221,10 @@ class RtspSession:
 
     async def _decide(self, question: Question) -> None:
         """Answers. Raises: Challenged, ApplianceError; then nothing was answered."""
-        self._agent = question.agent[:SHOWN_CHARS] or self._agent
+        self._agent = question.agent or self._agent
         match question:
             case DescribeAsked():
-                viewing = self._viewing if self._server.tracks else None
+                viewing = self._player.viewing if self._server.tracks else None
                 viewing = viewing or await self._view(question)
                 self._server.answer_describe(viewing.describe(question.target.query))
             case AnnounceAsked():
@@ -246,7 +236,9 @@ class RtspSession:
             case SetupAsked() if self._announced is not None:
                 self._announced.set_up(question)
             case SetupAsked():
-                found = self._viewing  # perhaps of what was described and then thought better of
+                found = (
+                    self._player.viewing
+                )  # perhaps of what was described and then thought better of
                 if found is None or found.stream.name != stream_name(question.target.name):
                     found = await self._view(question)
                 found.set_up(question)
@@ -257,23 +249,23 @@ class RtspSession:
 
     async def _admit(self, action: Action, asked: Asked) -> None:
         """Raises: NameInvalid, Challenged, AuthError, LimitExceeded."""
-        name = stream_name(asked.target.name)
-        if self._admitted is action and self._name == name:
-            return
+        name, now_us = stream_name(asked.target.name), self._now_us()
         basic = self._connection.is_tls or self.settings.basic
-        peer_ip = self._connection.peer_ip
-        self._mark = await self._admission.check(
-            action, name, asked, peer_ip, self._now_us(), basic=basic
-        )
-        self._admitted, self._name = action, name
-        self._connection.established()
+        if await self._guest.admit(action, name, asked, now_us, basic=basic):
+            self._connection.established()
 
     def _open_session(self, kind: str) -> Session:
         """Raises: LimitExceeded."""
-        session = self._context.sessions.open("rtsp", kind, self._connection.peer_ip)
+        name = self._guest.name
+        session = self._context.sessions.open(
+            "rtsp",
+            kind,
+            self._connection.peer_ip,
+            stream=name,
+            url=f"/{name}",
+            user_agent=self._agent,
+        )
         session.kick = self._kick
-        session.user_agent = self._agent
-        session.stream, session.url = self._name, f"/{self._name}"
         self._session = session
         return session
 
@@ -293,91 +285,42 @@ class RtspSession:
         """Nothing is asked for any more. Safe to call again."""
         self._end_publish(why)
         self._count()
-        playing, self._playing = self._playing, None
-        if playing is not None:
-            playing.stop()
-            self._tell_played(why)
-        for one in (self._viewing, self._announced):
-            if one is not None:
-                one.close()
-        self._viewing = self._announced = None
+        if self._player.stop() and self._session is not None:
+            self._session.tell_watched(why, self._now_us())
+        if self._announced is not None:
+            self._announced.close()
+            self._announced = None
         self._close_session()
 
     # -- playing ----------------------------------------------------------------------------------
 
     @property
     def is_playing(self) -> bool:
-        return self._playing is not None
+        return self._player.playing is not None
 
     async def _view(self, asked: Asked) -> Viewing:
         """Raises: as `_admit`; StreamNotFound, CodecUnsupported."""
         await self._admit(Action.PLAY, asked)
-        stream = await find(self._context.hub, self._name, self.settings.wait_us)
-        viewing = Viewing(stream, self._connection, self._core, self._outlets, self._note_sign)
-        if self._viewing is not None:
-            self._viewing.close()
-        self._viewing = viewing
-        return viewing
-
-    def _note_sign(self) -> None:
-        self._server.heard(self._now_us())
-
-    def _tell_played(self, why: str) -> None:
-        session = self._session
-        if session is not None and self._now_us() - session.since_us >= TOLD_US:
-            total_bytes, lost_units = session.sent.total_bytes, session.lost_units
-            session.log.info("%s: %d bytes, %d units skipped", why, total_bytes, lost_units)
+        return await self._player.view(self._guest.name, self.settings.wait_us)
 
     def _play(self, question: PlayAsked) -> None:
         """Answers. Raises: PeerError, CodecUnsupported, LimitExceeded, StreamNotFound."""
-        playing, viewing = self._playing, self._viewing
-        if viewing is None:
+        player = self._player
+        if player.viewing is None:
             raise StreamNotFound("nothing is set up")
-        if playing is None:
+        if player.playing is None:
             latency = Latency.of_query(question.target.query) or self._context.latency_of(
-                self._name, self.settings.latency
+                self._guest.name, self.settings.latency
             )
-            playing = viewing.play(latency)
+            playing = player.viewing.play(latency)
             self._open_session("rtsp-play")
-            self._has_played = True
-            self._playing = playing
+            player.begin(playing)
+        else:
+            playing = player.playing
         if playing.is_running:
             self._server.accept_play()
         else:
             self._server.accept_play(playing.prepare(self._server.track_url))
-
-    async def _start(self) -> None:
-        """Once the answer to PLAY is sent."""
-        playing = self._playing
-        if playing is None or playing.is_running:
-            return
-        try:
-            await self._connection.drain()
-            if self._playing is not playing or self._server.state is not State.PLAYING:
-                return  # a TEARDOWN or PAUSE, by the POST of a tunnel
-            playing.start(self._on_play_end)
-        except (ApplianceError, OSError) as error:
-            self._count_fault("play failed", f"{self._name} {error}")
-            self.end(str(error))
-        self._reported_us = self._now_us()
-
-    def _on_play_end(self, end: End) -> None:
-        """The stream is over, or the player has gone or is too slow: the connection ends."""
-        playing = self._playing
-        if playing is not None:
-            playing.stop()
-            if end is End.STREAM:
-                playing.say_goodbye()
-        self._why = end.value
-        if end is End.STREAM:
-            self._connection.flush()
-            if self._connection.transport is not None:
-                self._connection.transport.close()
-            return
-        if end is not End.GONE:
-            self._count_fault("play failed", f"{self._name} {end.value}")
-        if self._connection.transport is not None:
-            cut_off(self._connection.transport)
 
     # -- publishing -------------------------------------------------------------------------------
 
@@ -387,9 +330,9 @@ class RtspSession:
         if announced is None:
             raise PeerError("nothing was announced")
         session = self._open_session("rtsp-publish")
-        takeover = self._context.is_takeover(self._name)
+        takeover = self._context.is_takeover(self._guest.name)
         try:
-            publisher = self._context.hub.publish(self._name, session.id, takeover=takeover)
+            publisher = self._context.hub.publish(self._guest.name, session.id, takeover=takeover)
         except ApplianceError:
             self._close_session()
             raise
@@ -436,17 +379,14 @@ class RtspSession:
             return
         if now_us - self._reported_us >= REPORT_US:
             self._reported_us = now_us
-            if self._playing is not None and self._playing.is_running:
-                self._playing.report()
+            if self._player.playing is not None and self._player.is_running:
+                self._player.playing.report()
             if self._publishing is not None:
                 self._publishing.report(now_us)
         self._flush()
 
     def _overdue(self, now_us: int, talk_bytes: int) -> str | None:
-        access, peer_ip = self._context.access, self._connection.peer_ip
-        if self._admitted is not None and not access.still_admits(
-            self._mark, self._admitted, self._name, peer_ip
-        ):
+        if not self._guest.is_welcome:
             return "no longer allowed"
         publishing = self._publishing
         if publishing is not None:
@@ -468,7 +408,7 @@ class RtspSession:
 
     async def see_off(self) -> None:
         """Returns when a player whose stream has ended was told so."""
-        if self._playing is not None and not self._playing.is_running:
+        if self._player.playing is not None and not self._player.is_running:
             await self._connection.close()
 
     def _count(self) -> int:
@@ -479,7 +419,7 @@ class RtspSession:
         fresh, self._received_bytes = received - self._received_bytes, received
         if self._session is not None:
             self._session.received.add(fresh, self._now_us())
-            if self._playing is not None:
-                self._session.sent.add(self._playing.take_sent_bytes(), self._now_us())
-                self._session.lost_units = self._playing.lost_units
+            if (playing := self._player.playing) is not None:
+                self._session.sent.add(playing.take_sent_bytes(), self._now_us())
+                self._session.lost_units = playing.lost_units
         return fresh

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from appliance.errors import CodecUnsupported, PeerError, StreamNotFound
-from appliance.hub.hub import Hub
 from appliance.hub.stream import Stream
 from appliance.media.track import Kind
 from appliance.net.address import peer_address
@@ -172,16 +170,6 @@ def carry_of(stream: Stream) -> list[Carried]:
     """What players are told: sound that RTP has no payload for is described as what will be made of
     it. Raises: CodecUnsupported."""
     return carry(stream.alternatives.choose(RtpMuxer()).tracks)
-
-
-async def find(hub: Hub, name: str, wait_us: int) -> Stream:
-    """Raises: StreamNotFound if nobody publishes it within the time that players may wait,
-    LimitExceeded."""
-    try:
-        async with asyncio.timeout(wait_us / 1_000_000):
-            return await hub.wait_for(name)
-    except TimeoutError:
-        raise StreamNotFound(f"nobody publishes {name}") from None
 
 
 def wanted_kinds(query: Mapping[str, str]) -> set[Kind]:

@@ -26,6 +26,7 @@ from appliance.net.tcp import TcpConnection
 from appliance.services import rtsp
 from appliance.services.rtsp.announced import Announced
 from appliance.services.rtsp.groups import Group, GroupPlaying
+from appliance.services.rtsp.player import Player
 from appliance.services.rtsp.playing import Playing
 from appliance.services.rtsp.publishing import Publishing
 from appliance.services.rtsp.session import RtspSession
@@ -34,7 +35,7 @@ from appliance.wire.rtp.incoming import IncomingTrack
 from appliance.wire.rtsp.server import RtspServer
 
 COUNTED = (
-    *(Stream, Viewer, FanOut, DatagramViewer, DatagramFanOut, TcpConnection, RtspSession),
+    *(Stream, Viewer, FanOut, DatagramViewer, DatagramFanOut, TcpConnection, RtspSession, Player),
     *(RtspServer, Viewing, Announced, Playing, Group, GroupPlaying, Publishing, IncomingTrack),
 )
 SETTINGS = rtsp.Settings(listen=("127.0.0.1:0",), multicast="239.255.78.0/28")
