@@ -1,100 +1,18 @@
-"""The TCP pump and server with a toy core: length-prefixed words that are echoed."""
+"""The TCP pump and server, with the toy core of `word_service`."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 
 import pytest
 from http_site import until
+from word_service import Session, Words, service
 
-from appliance.errors import PeerError
 from appliance.net.accept import Caps
-from appliance.net.tcp import READ_EARLY_BYTES, TcpConnection, TcpLimits, connect_tcp
-from appliance.net.tcp_server import TcpServer
-
-
-class Words:
-    """A byte of length, then the word; length 255 breaks the rules; ``x`` is echoed a lot."""
-
-    def __init__(self) -> None:
-        self.buffer = b""
-        self.output = b""
-
-    def receive(self, data: bytes) -> list[bytes]:
-        buffer = self.buffer + data
-        words = []
-        start = 0
-        while start < len(buffer) and len(buffer) - start > buffer[start]:
-            end = start + 1 + buffer[start]
-            if buffer[start] == 255:
-                self.output += b"\x03bad"
-                raise PeerError("a word of 255 bytes")
-            words.append(buffer[start + 1 : end])
-            start = end
-        self.buffer = buffer[start:]
-        return words
-
-    def receive_eof(self) -> list[bytes]:
-        if self.buffer:
-            raise PeerError("ended within a word")
-        return [b"<eof>"]
-
-    def take_output(self) -> bytes:
-        output, self.output = self.output, b""
-        return output
-
-    def send(self, word: bytes) -> None:
-        self.output += bytes([len(word)]) + word
-
-
-Session = TcpConnection[bytes]
-
-
-async def echo(connection: Session) -> None:
-    core = connection.core
-    assert isinstance(core, Words)
-    connection.established()
-    async for words in connection:
-        for word in words:
-            if word == b"bug":
-                raise ZeroDivisionError
-            core.send(word)
-        connection.flush()
-
-
-@dataclass
-class Service:
-    server: TcpServer[bytes]
-    faults: list[tuple[str, str, str]] = field(default_factory=list)
-
-    @property
-    def port(self) -> int:
-        return int(self.server.addresses[0].rpartition(":")[2])
-
-
-@asynccontextmanager
-async def service(
-    serve: Callable[[Session], Awaitable[None]] = echo,
-    *,
-    limits: TcpLimits | None = None,
-    caps: Caps | None = None,
-) -> AsyncIterator[Service]:
-    faults: list[tuple[str, str, str]] = []
-    server: TcpServer[bytes] = TcpServer(
-        "toy", Words, serve, lambda *fault: faults.append(fault), limits=limits, caps=caps
-    )
-    server.start(("127.0.0.1:0",))
-    try:
-        yield Service(server, faults)
-    finally:
-        await server.stop()
-        await until(lambda: not server.inside)
-
+from appliance.net.tcp import TcpLimits, connect_tcp
 
 HASTY = TcpLimits(deadline_s=0.2, idle_s=0.2, stall_s=0.2)
 
@@ -136,72 +54,6 @@ async def test_tcp_events_taken_at_once_never_overtake_those_that_are_waited_for
     first = order.index(b"slow")
     assert order[1:first] == [b"at once b"]
     assert order[first:] == [b"slow", b"c", b"d", b"at once e"]
-
-
-async def test_tcp_large_read_is_taken_in_turns_and_in_order_to_its_end() -> None:
-    heard: list[bytes] = []
-    turns: list[int] = []
-
-    async def serve(connection: Session) -> None:
-        core = connection.core
-        receive = core.receive
-
-        def receive_turn(data: bytes) -> list[bytes]:
-            turns.append(len(data))
-            return receive(data)
-
-        core.receive = receive_turn  # type: ignore[method-assign]
-        connection.established()
-        async for words in connection:
-            heard.extend(words)
-
-    sent = [b"%d" % number for number in range(2000)]
-    async with service(serve, limits=TcpLimits(turn_bytes=100)) as here:
-        with socket.create_connection(("127.0.0.1", here.port)) as peer:
-            await until(lambda: here.server.inside)
-            peer.sendall(b"".join(bytes([len(word)]) + word for word in sent))
-        await until(lambda: heard[-1:] == [b"<eof>"])
-    assert heard[:-1] == sent
-    assert len(turns) > 50 and max(turns) <= 100
-    assert here.faults == []
-
-
-def least_read(connection: Session) -> int:
-    """Of how many bytes the kernel tells."""
-    assert connection.socket is not None
-    return int(connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
-
-
-@pytest.mark.parametrize("pace_s", [3600.0, 0.01])
-async def test_tcp_paced_connection_is_read_when_time_is_over_or_there_is_much_or_an_end(
-    pace_s: float,
-) -> None:
-    heard: list[bytes] = []
-    served: list[Session] = []
-
-    async def serve(connection: Session) -> None:
-        connection.established()
-        connection.pace = lambda: pace_s
-        served.append(connection)
-        async for words in connection:
-            heard.extend(words)
-
-    async with service(serve) as here:
-        _, writer = await asyncio.open_connection("127.0.0.1", here.port)
-        writer.write(b"\x01a")
-        await until(lambda: heard == [b"a"])
-        if pace_s > 1:
-            await until(lambda: least_read(served[0]) == READ_EARLY_BYTES)
-            writer.write(501 * (b"\xc8" + bytes(200)))  # more than that
-            await until(lambda: len(heard) > 200)
-        else:
-            writer.write(501 * b"\x01b")
-            await until(lambda: len(heard) == 502)
-        writer.write(b"\x01c")
-        writer.close()
-        await until(lambda: heard[-1:] == [b"<eof>"])
-    assert heard[-2] == b"c"
-    assert len(heard) == 504
 
 
 async def test_tcp_fault_of_who_takes_events_at_once_ends_the_session() -> None:
