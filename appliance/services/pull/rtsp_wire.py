@@ -72,9 +72,13 @@ class GetCore:
 
 
 class PostCore:
-    """The one that requests go out on; what comes back on it says nothing."""
+    """The one that requests go out on; what comes back on it says nothing.
+
+    is_open: its head is written.
+    """
 
     def __init__(self, rtsp: RtspClient, tunnel: TunnelClient) -> None:
+        self.is_open = False
         self._rtsp = rtsp
         self._tunnel = tunnel
 
@@ -85,7 +89,7 @@ class PostCore:
         return []
 
     def take_output(self) -> bytes:
-        data = self._rtsp.take_output()
+        data = self._rtsp.take_output() if self.is_open else b""
         return self._tunnel.encode(data) if data else b""
 
 
@@ -151,10 +155,11 @@ async def _open_tunnel(
             get.write(tunnel.open_get(rtsp.auth.header("GET", address.resource)))
             await _wait_opened(get)
             if tunnel.refused is None:
-                post = await reach(PostCore(rtsp, tunnel), address, tls, horizon, limit_s)
-                post.write(tunnel.open_post(rtsp.auth.header("POST", address.resource)))
-                core.post = post
-                return Wire(get, post)
+                post_core = PostCore(rtsp, tunnel)
+                core.post = await reach(post_core, address, tls, horizon, limit_s)
+                core.post.write(tunnel.open_post(rtsp.auth.header("POST", address.resource)))
+                post_core.is_open = True
+                return Wire(get, core.post)
             challenges = tunnel.refused.headers.all("www-authenticate")
             code = tunnel.refused.code
             if is_last or code != 401 or not rtsp.auth.challenge(challenges):
