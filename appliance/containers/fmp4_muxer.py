@@ -12,10 +12,8 @@ video track neither holds back audio nor fills memory.
 
 from __future__ import annotations
 
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
@@ -23,6 +21,16 @@ from appliance.containers.fmp4_boxes import (
     SYNC_SAMPLE,
     init_segment,
     timescale_hz,
+)
+from appliance.containers.fmp4_fragment import (
+    TRUN_COMPOSITION,
+    TRUN_DURATION,
+    TRUN_FIRST_FLAGS,
+    TRUN_SIZE,
+    TRUN_VERSION_1,
+    Run,
+    fragment,
+    traf,
 )
 from appliance.errors import CodecUnsupported, PeerError
 from appliance.media.clock import ticks_to_us, us_to_ticks
@@ -46,16 +54,6 @@ MAX_CHUNK_BYTES = 4 << 20  # against keyless streams of any bitrate; one unit ma
 MAX_JITTER_US = 3_000  # stamps of audio that came in milliseconds (RTMP) are off by up to one
 DEFAULT_FRAME_TICKS = 3000  # 30 fps, for a video track's only frame
 DEFAULT_OPUS_TICKS = 960  # 20 ms
-
-# ISO/IEC 14496-12 §8.8.7, §8.8.8
-_DEFAULT_BASE_IS_MOOF = 0x02_0000
-_DEFAULT_DURATION = 0x8
-_TRUN_OFFSET = 0x1
-_TRUN_FIRST_FLAGS = 0x4
-_TRUN_DURATION = 0x100
-_TRUN_SIZE = 0x200
-_TRUN_COMPOSITION = 0x800
-_TRUN_VERSION_1 = 1 << 24
 
 
 def carried_tracks(tracks: Sequence[Track]) -> tuple[Track, ...]:
@@ -166,12 +164,12 @@ class _VideoLane(_Lane):
             payload_bytes += size
             values += (duration, size, (unit.pts_us * 9 + 50) // 100 - start & 0xFFFFFFFF)
         self.step_ticks = durations[-1]
-        flags = _TRUN_DURATION | _TRUN_SIZE | _TRUN_COMPOSITION | _TRUN_VERSION_1
+        flags = TRUN_DURATION | TRUN_SIZE | TRUN_COMPOSITION | TRUN_VERSION_1
         if units[0].key:
-            flags |= _TRUN_FIRST_FLAGS
+            flags |= TRUN_FIRST_FLAGS
             values.insert(0, SYNC_SAMPLE)
-        traf = _traf(self.track_id, starts[0], durations[0], flags, len(units), values)
-        return Run(traf, payload, payload_bytes)
+        data = traf(self.track_id, starts[0], durations[0], flags, len(units), values)
+        return Run(data, payload, payload_bytes)
 
 
 class _AudioLane(_Lane):
@@ -220,74 +218,12 @@ class _AudioLane(_Lane):
         count = len(units)
         values = [unit.size_bytes for unit in units]
         payload_bytes = sum(values)
-        flags = _TRUN_SIZE
+        flags = TRUN_SIZE
         if durations.count(durations[0]) != count:
-            flags |= _TRUN_DURATION
+            flags |= TRUN_DURATION
             values = [value for pair in zip(durations, values, strict=True) for value in pair]
-        traf = _traf(self.track_id, starts[0], durations[0], flags, count, values)
-        return Run(traf, [part for unit in units for part in unit.parts], payload_bytes)
-
-
-@dataclass(slots=True)
-class Run:
-    """One track's part of a fragment; the data offset inside `traf` is still 0."""
-
-    traf: bytes
-    payload: list[Buffer]
-    payload_bytes: int
-
-
-def _traf(
-    track_id: int,
-    first_ticks: int,
-    default_ticks: int,
-    trun_flags: int,
-    count: int,
-    values: Sequence[int],
-) -> bytes:
-    """tfhd, tfdt and trun (§8.8.6 to §8.8.8, §8.8.12) in one go."""
-    trun_bytes = 20 + 4 * len(values)
-    return struct.pack(
-        f">I4sI4sIIII4sIQI4sIII{len(values)}I",
-        8 + 20 + 20 + trun_bytes,
-        b"traf",
-        20,
-        b"tfhd",
-        _DEFAULT_BASE_IS_MOOF | _DEFAULT_DURATION,
-        track_id,
-        default_ticks,
-        20,
-        b"tfdt",
-        1 << 24,
-        first_ticks,
-        trun_bytes,
-        b"trun",
-        trun_flags | _TRUN_OFFSET,
-        count,
-        0,
-        *values,
-    )
-
-
-_OFFSET_IN_TRAF = 8 + 20 + 20 + 16
-
-
-def fragment(sequence: int, runs: Sequence[Run]) -> bytes:
-    """A moof with one traf per track and the mdat with their samples (§8.8.4, §8.1.1)."""
-    moof_bytes = 24 + sum(len(run.traf) for run in runs)
-    moof = bytearray(
-        struct.pack(">I4sI4sII", moof_bytes, b"moof", 16, b"mfhd", 0, sequence & 0xFFFFFFFF)
-    )
-    payload: list[Buffer] = []
-    data_offset = moof_bytes + 8
-    for run in runs:
-        position = len(moof) + _OFFSET_IN_TRAF
-        moof += run.traf
-        struct.pack_into(">I", moof, position, data_offset)
-        payload += run.payload
-        data_offset += run.payload_bytes
-    mdat_head = struct.pack(">I4s", data_offset - moof_bytes, b"mdat")
-    return b"".join((moof, mdat_head, *payload))
+        data = traf(self.track_id, starts[0], durations[0], flags, count, values)
+        return Run(data, [part for unit in units for part in unit.parts], payload_bytes)
 
 
 class Fmp4Muxer:
