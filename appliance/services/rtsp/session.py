@@ -236,9 +236,7 @@ class RtspSession:
             case SetupAsked() if self._announced is not None:
                 self._announced.set_up(question)
             case SetupAsked():
-                found = (
-                    self._player.viewing
-                )  # perhaps of what was described and then thought better of
+                found = self._player.viewing  # of what was described, perhaps in vain
                 if found is None or found.stream.name != stream_name(question.target.name):
                     found = await self._view(question)
                 found.set_up(question)
