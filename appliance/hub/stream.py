@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import dropwhile
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 from appliance.errors import ApplianceError, CodecUnsupported, LimitExceeded, StreamNotFound
 from appliance.hub.alternatives import CATCH_UP_US, Alternative, Alternatives
@@ -16,7 +16,7 @@ from appliance.hub.clock import Clock
 from appliance.hub.demand import Demand
 from appliance.hub.publisher import Publisher
 from appliance.hub.rendition import MuxerFactory, Rendition
-from appliance.hub.ring import Ring
+from appliance.hub.ring import Ring, Timed
 from appliance.hub.signal import Signal
 from appliance.hub.stats import TrackStats
 from appliance.hub.subscription import DEFAULT_MAX_LAG_US, Start, Subscription
@@ -26,6 +26,7 @@ from appliance.media.unit import AccessUnit
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
+T = TypeVar("T", bound=Timed)
 
 MAX_STREAMS = 64
 SOUND_WAIT_S = 2.0  # for sound that is to be encoded anew; it comes later if it cannot by then
@@ -106,6 +107,7 @@ class Stream:
         self.anchor: Anchor | None = None
         self.newest_dts_us: int | None = None
         self.offline_since_us = clock.monotonic_us()
+        self._past_us: int | None = None  # the stamp of the last unit of a publisher who has gone
         self.restarts = 0
         self.has_run = False  # there has been media
         self._readers = 0  # who say so by `reading`
@@ -199,6 +201,7 @@ class Stream:
             return
         self.publisher = None
         self.offline_since_us = self.clock.monotonic_us()
+        self._past_us = self.newest_dts_us
         for rendition in list(self.renditions.values()):
             self._guard(rendition, rendition.flush)
         self.changed.fire()
@@ -333,6 +336,15 @@ class Stream:
                 raise StreamNotFound(f"{self.name} has ended")
             await self.changed.wait()
         return self.tracks
+
+    def place_to_join(self, ring: Ring[T]) -> int:
+        """Where who comes now begins in the units or a rendition: at the newest key, or else with
+        the next one. What a publisher left behind who has gone is no picture of the present, and
+        may be hours old where the source runs on demand."""
+        key = ring.last_key()
+        if key is None or (self._past_us is not None and ring[key].dts_us <= self._past_us):
+            return ring.next
+        return key
 
     def request_keyframe(self) -> bool:
         """Ask a local encoder for a keyframe because a viewer joined."""

@@ -62,9 +62,10 @@ class DatagramFanOut:
         self._flushed = ring.next
 
     def add(self, send: SendTo, position: int | None = None) -> DatagramViewer:
-        """A viewer from `position` on, which must be a key; None: the newest, or the next."""
+        """A viewer from `position` on, which must be a key, or the ring's next: for the next key to
+        come. None: the newest, or the next to come."""
         key = self.ring.last_key() if position is None else position
-        viewer = DatagramViewer(send, key, self.ring.next)
+        viewer = DatagramViewer(send, None if key == self.ring.next else key, self.ring.next)
         self.viewers[viewer] = None
         self._catch_up(viewer)
         return viewer

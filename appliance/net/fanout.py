@@ -101,13 +101,14 @@ class FanOut:
     # -- viewers -------------------------------------------------------------------------------
 
     def add(self, sink: Sink, position: int | None = None, dress: Dress | None = None) -> Viewer:
-        """A viewer from `position` on, which must be a key; None: the newest, or the next to come.
+        """A viewer from `position` on, which must be a key, or the ring's next: for the next key to
+        come. None: the newest, or the next to come.
 
         The sink is owned from now on. The first bytes are sent at once.
         dress: see `Viewer`; for all viewers of a fan-out, or for none.
         """
         key = self.ring.last_key() if position is None else position
-        viewer = Viewer(sink, key, self.ring.next, dress)
+        viewer = Viewer(sink, None if key == self.ring.next else key, self.ring.next, dress)
         self.viewers[viewer] = None
         self._serve(viewer)
         return viewer

@@ -354,6 +354,27 @@ NAMES_REFUSED = [
 ]  # fmt: skip
 
 
+async def test_who_comes_while_nobody_publishes_begins_with_what_is_shown_next() -> None:
+    hub = hub_with()
+    async with hub.publish("live/cam", "pull#1") as publisher:
+        publisher.describe([VIDEO])
+        stream = publisher.stream
+        assert stream.place_to_join(stream.units) == stream.units.next
+        for number in range(4):
+            publisher.write(unit(number * 40_000, key=number == 1))
+        assert stream.place_to_join(stream.units) == 1
+        stream.rendition("echo", EchoMuxer)
+    ring = stream.rendition("echo", EchoMuxer).ring
+    assert stream.place_to_join(stream.units) == 4
+    assert stream.place_to_join(ring) == ring.next
+    hub.clock.advance(60_000_000)
+    async with hub.publish("live/cam", "pull#2") as publisher:
+        publisher.describe([VIDEO])
+        publisher.write(unit(0, key=True))
+        assert stream.place_to_join(stream.units) == 4
+        assert stream.place_to_join(ring) == ring.next - 1
+
+
 @pytest.mark.parametrize("name", NAMES_REFUSED)
 def test_names_that_are_none_are_refused_at_every_door_of_the_hub(name: str) -> None:
     hub = hub_with()

@@ -79,7 +79,7 @@ class Playing:
         ring, pool = rendition.ring, self._pool
         rendition.patience_us = lambda: pool.patience_us(ring)
         rendition.demand.join()
-        viewer = fanout.add(sink)
+        viewer = fanout.add(sink, self._stream.place_to_join(ring))
         self._place = rendition, fanout, viewer
         if viewer.end is not None:
             on_end(viewer.end)

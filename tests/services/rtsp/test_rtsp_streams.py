@@ -74,31 +74,6 @@ async def test_players_of_a_stream_with_other_tracks_come_again_and_learn_them(
     assert "rendition rtp ends: its tracks are others now" in caplog.text
 
 
-async def test_player_of_a_stream_that_sleeps_sees_nothing_of_its_last_time() -> None:
-    tracks, units = clip_units(CLIP)
-    past, present = units[:20], units[20:]
-    present = present[next(n for n, one in enumerate(present) if is_key_picture(one)) :]
-    async with serving() as (origin, port):
-        async with origin.hub.publish(CAM, "test#1") as publisher:
-            publisher.describe(tracks)
-            for unit in past:
-                publisher.write(unit)
-        async with place(pulled(f"rtsp://127.0.0.1:{port}/{CAM}")) as edge:
-            await until(lambda: origin.stream.demand.viewers)
-            async with origin.hub.publish(CAM, "test#2") as publisher:
-                publisher.describe(tracks)
-                filming = asyncio.create_task(film(publisher, tracks, present))
-                await until(lambda: CAM in edge.hub.streams and edge.stream.is_live)
-                filming.cancel()
-                await asyncio.gather(filming, return_exceptions=True)
-            first = next(one for one in edge.stream.units.items if one.track.kind is Kind.VIDEO)
-    assert sum(map(len, first.parts)) == sum(map(len, present[0].parts))
-
-
-def is_key_picture(unit: AccessUnit) -> bool:
-    return unit.key and unit.track.kind is Kind.VIDEO
-
-
 def request(method: str, number: int, *lines: str, body: str = "") -> bytes:
     size = f"Content-Length: {len(body)}"
     head = [f"{method} rtsp://h/{CAM} RTSP/1.0", f"CSeq: {number}", size, *lines]
