@@ -18,7 +18,6 @@ from appliance.media.unit import Buffer
 
 MAGIC_COOKIE = 0x2112A442
 HEADER_BYTES = 20
-TRANSACTION_BYTES = 12
 MAX_BYTES = 1500  # no check is longer than a packet
 MAX_ATTRIBUTES = 32  # browsers send eight or so; against 370 empty ones in each packet
 MAX_USERNAME_BYTES = 513  # RFC 8489 §14.3

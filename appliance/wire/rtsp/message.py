@@ -1,6 +1,6 @@
 """RTSP 1.0 requests and responses as values, parsed and printed (RFC 2326 §4 to §7).
 
-Bodies and the order of messages on a connection are wire/rtsp/reader.py's.
+Bodies and the order of messages on a connection are wire/rtsp/interleaved.py's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ VERSION = "RTSP/1.0"
 MAX_HEAD_BYTES = 8 << 10  # start line and headers; against heads that never end
 MAX_HEADERS = 64  # against a head of one-letter headers
 MAX_BODY_BYTES = 64 << 10  # an SDP; the only large body there is
-MAX_CSEQ_DIGITS = 10
 
 _LINE_END = re.compile(rb"\r?\n")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
