@@ -5,7 +5,7 @@ where the form's newest unit ends, so that neither the first listener nor a new 
 that died leaves a hole within what the ring holds: a worker is many times faster than the sound.
 What it makes has the stamps of what it was given and goes into the stream as it comes. A worker
 that dies, says nonsense, or makes nothing of what it is given is replaced, with back-off; when
-there was no sound for `MISSING_US` viewers go on without it until there is.
+there was no sound for `MISSING_S` viewers go on without it until there is.
 """
 
 from __future__ import annotations

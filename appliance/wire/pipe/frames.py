@@ -1,7 +1,7 @@
 """Frames of the pipe as bytes: ``length u32 | type u8 | payload``, big endian.
 
 `length` counts the type and the payload. Times are unsigned microseconds of CLOCK_MONOTONIC.
-Not a public protocol: both ends are of one version, which `Hello` proves.
+Not a public protocol: both ends are of one version, which HELLO proves.
 """
 
 from __future__ import annotations
