@@ -134,7 +134,7 @@ def test_chromium_that_ends_its_resource_is_let_go(
     play(browser, device, "video")
     browser.wait(f"{PICTURE}.framesDecoded > 5")
     browser.run("fetch(resource, {method: 'DELETE'})")
-    device.wait_line("live/camera the player left", since=since)
+    device.wait_line("live/camera the peer has left", since=since)
     browser.wait("stats.transport.dtlsState === 'closed'")
 
 

@@ -1,4 +1,4 @@
-"""WebRTC: players in browsers (WHEP, and SRS's older API), all behind one port.
+"""WebRTC: players and publishers (WHEP, WHIP, SRS's older API), all behind one port.
 
 Nothing of OpenSSL is loaded before the first session: see `service`.
 """

@@ -14,26 +14,33 @@ from pathlib import Path
 from typing import Any
 
 from appliance.hub.access import Action
-from appliance.hub.sessions import Session
+from appliance.hub.publisher import Publisher
 from appliance.hub.stream import Stream
 from appliance.net.internal_faults import InternalFaults
 from appliance.services.contract import Context
 from appliance.services.webrtc.broadcast import Broadcasts
 from appliance.services.webrtc.certificate import load_certificate
+from appliance.services.webrtc.coming import Coming
 from appliance.services.webrtc.forms import choose_form
+from appliance.services.webrtc.media import Media
 from appliance.services.webrtc.peer import Peer
 from appliance.services.webrtc.playing import Playing
 from appliance.services.webrtc.port import Door
+from appliance.services.webrtc.publishing import Publishing
 from appliance.services.webrtc.settings import Settings
 from appliance.wire.dtls.context import make_context
 from appliance.wire.dtls.server import DtlsServer
 from appliance.wire.ice.agent import IceAgent, Remote
-from appliance.wire.ice.candidate import Candidate
 from appliance.wire.ice.credentials import ENTROPY_BYTES, Credentials, make_credentials
 from appliance.wire.ice.demux import PacketKind, packet_kind
 from appliance.wire.ice.directory import IceDirectory
-from appliance.wire.sdp.webrtc import LocalTransport, Sending, answer_player
-from appliance.wire.sdp.webrtc_offer import WebRtcOffer
+from appliance.wire.sdp.webrtc import (
+    Answer,
+    LocalTransport,
+    Sending,
+    answer_player,
+    answer_publisher,
+)
 from appliance.wire.srtp.profile import preferred_profiles
 
 log = logging.getLogger(__name__)
@@ -43,6 +50,9 @@ TICK_S = 0.25
 SWEEP_US = 1_000_000
 TOKEN_BYTES = 18
 CPU_INFO = Path("/proc/cpuinfo")
+
+
+VIDEO, AUDIO = ("H264", "H265", "AV1"), ("OPUS", "PCMU", "PCMA")  # that we can put together
 
 
 class Exchange:
@@ -70,39 +80,57 @@ class Exchange:
 
     # -- who comes -----------------------------------------------------------------------------
 
-    def play(
-        self,
-        stream: Stream,
-        offer: WebRtcOffer,
-        candidates: tuple[Candidate, ...],
-        session: Session,
-    ) -> tuple[Peer, bytes]:
+    def play(self, stream: Stream, coming: Coming) -> tuple[Peer, bytes]:
         """A viewer, and the answer to its offer. The peer owns the session.
 
         Raises: CodecUnsupported, LimitExceeded, StreamNotFound.
         """
-        form = choose_form(stream, offer)
-        credentials = make_credentials(secrets.token_bytes(ENTROPY_BYTES))
-        local = LocalTransport(credentials, self._certificate.fingerprint, candidates)
+        form = choose_form(stream, coming.offer)
+        local = self._local(coming)
         sendings = [Sending(track, *_ssrcs()) for track in form.tracks]
+        session_id = secrets.randbits(62)
         answer = answer_player(
-            offer, local, sendings, session_id=secrets.randbits(62), name=stream.name
+            coming.offer, local, sendings, session_id=session_id, name=stream.name
         )
         rendition = stream.rendition(form.rendition, form.make_muxer)
-        now_us = self._now_us()
-        agent = self.directory.add(credentials, now_us)
+        agent = self.directory.add(local.credentials, self._now_us())
         broadcast = self._broadcasts.of(stream, rendition, self.settings.fan_out)
         playing = Playing(broadcast, answer.sections)
-        dtls = DtlsServer(self._dtls, offer.fingerprints, now_us)
+        broadcast.ask(self._now_us())
+        peer = self._add(agent, playing, coming, answer, Action.PLAY)
+        return peer, answer.session.pack()
+
+    def publish(self, publisher: Publisher, coming: Coming) -> tuple[Peer, bytes]:
+        """A publisher, who owns the lease and the session from then on.
+
+        Raises: CodecUnsupported, LimitExceeded, PeerError.
+        """
+        local = self._local(coming)
+        answer = answer_publisher(
+            coming.offer, local, session_id=secrets.randbits(62), video=VIDEO, audio=AUDIO
+        )
+        publishing = Publishing(publisher, answer.sections)
+        agent = self.directory.add(local.credentials, self._now_us())
+        peer = self._add(agent, publishing, coming, answer, Action.PUBLISH)
+        return peer, answer.session.pack()
+
+    def _local(self, coming: Coming) -> LocalTransport:
+        credentials = make_credentials(secrets.token_bytes(ENTROPY_BYTES))
+        return LocalTransport(credentials, self._certificate.fingerprint, coming.candidates)
+
+    def _add(
+        self, agent: IceAgent, media: Media, coming: Coming, answer: Answer, action: Action
+    ) -> Peer:
+        session, offer = coming.session, coming.offer
+        dtls = DtlsServer(self._dtls, offer.fingerprints, self._now_us())
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        peer = Peer(agent, dtls, playing, session, token, self._forget)
-        peer.ours, peer.remote_credentials = candidates, offer.credentials
+        peer = Peer(agent, dtls, media, session, token, action, self._forget)
+        peer.ours, peer.remote_credentials = coming.candidates, offer.credentials
         peer.kind, peer.mid = answer.sections[0].kind, answer.sections[0].mid
         session.kick = lambda: peer.end("ended by the API")
         self.by_token[token] = self._by_agent[agent] = peer
         self._wake.set()
-        broadcast.ask(now_us)
-        return peer, answer.session.pack()
+        return peer
 
     def restart(self, peer: Peer) -> Credentials:
         """New credentials for its ICE."""
@@ -145,7 +173,8 @@ class Exchange:
             if not self.by_token:
                 self._wake.clear()
                 await self._wake.wait()
-            is_busy = any(not peer.is_connected for peer in self.by_token.values())
+            peers = self.by_token.values()
+            is_busy = any(not peer.is_connected or peer.media.is_hurried for peer in peers)
             await asyncio.sleep(BUSY_TICK_S if is_busy else TICK_S)
             self._tick_all(self._now_us())
 
@@ -169,7 +198,7 @@ class Exchange:
         access = self._context.access
         for peer in list(self.by_token.values()):
             session = peer.session
-            if not access.still_admits(peer.mark, Action.PLAY, session.stream, session.peer_ip):
+            if not access.still_admits(peer.mark, peer.action, session.stream, session.peer_ip):
                 peer.end("no longer allowed")
 
     def _count(self) -> None:
@@ -187,13 +216,11 @@ class Exchange:
         self._by_agent.pop(peer.agent, None)
         self.directory.remove(peer.agent)
         session = peer.session
-        now_us = self._now_us()
-        session.sent.add(peer.playing.sent_bytes - session.sent.total_bytes, now_us)
+        peer.count(self._now_us())
         if peer.is_connected:
-            session.log.info(
-                "%s: %d bytes, %d units skipped", peer.why, session.sent.total_bytes,
-                peer.playing.lost_units,
-            )  # fmt: skip
+            sent, received = session.sent.total_bytes, session.received.total_bytes
+            session.log.info("%s: %d bytes, %d units lost", peer.why, sent + received,
+                             session.lost_units)  # fmt: skip
         else:
             session.log.warning("%s: %s", peer.why, peer.explain())
         self._context.sessions.close(session)

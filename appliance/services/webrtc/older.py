@@ -1,4 +1,5 @@
-"""SRS's API from before WHEP: ``/rtc/v1/play/`` takes and gives JSON, and fails with status 200."""
+"""SRS's API from before WHIP and WHEP: ``/rtc/v1/publish/`` and ``/rtc/v1/play/`` take and give
+JSON, and fail with status 200."""
 
 from __future__ import annotations
 
@@ -12,21 +13,21 @@ from aiohttp import web
 from appliance.errors import ApplianceError, PeerError
 from appliance.hub.names import stream_name
 from appliance.net.http import Request, Router
-from appliance.services.webrtc.whep import MAX_OFFER_BYTES
+from appliance.services.webrtc.endpoint import MAX_OFFER_BYTES
 
 if TYPE_CHECKING:
-    from appliance.services.webrtc.whep import Whep
+    from appliance.services.webrtc.endpoint import Endpoint
 
-PLAY = "/rtc/v1/play/"
 FAILED = 400
 MAX_URL_CHARS = 1024
 
 
 class OlderApi:
-    """The routes; what they do is WHEP's."""
+    """The routes of one of the two. path: ends with a slash; endpoint: does what is asked."""
 
-    def __init__(self, whep: Whep, device_name: str) -> None:
-        self._whep = whep
+    def __init__(self, path: str, endpoint: Endpoint, device_name: str) -> None:
+        self._path = path
+        self._endpoint = endpoint
         self._head = {
             "server": device_name,
             "service": secrets.token_hex(4),
@@ -34,15 +35,17 @@ class OlderApi:
         }
 
     def add_routes(self, router: Router) -> None:
-        for path in (PLAY, PLAY.removesuffix("/")):  # without it SRS redirects, to a GET
-            router.exact("POST", path, self._whep.guarded(self._play), cross_origin=True)
-            router.exact("OPTIONS", path, self._whep.guarded(self._whep.options), cross_origin=True)
+        answer = self._endpoint.guarded(self._answer)
+        options = self._endpoint.guarded(self._endpoint.options)
+        for path in (self._path, self._path.removesuffix("/")):  # SRS redirects the other, to a GET
+            router.exact("POST", path, answer, cross_origin=True)
+            router.exact("OPTIONS", path, options, cross_origin=True)
 
-    async def _play(self, request: Request) -> web.Response:
+    async def _answer(self, request: Request) -> web.Response:
         try:
             body = await request.read_json(2 * MAX_OFFER_BYTES)
             name, sdp = _read(body)
-            peer, answer = await self._whep.play(request, name, sdp)
+            peer, answer = await self._endpoint.admit(request, name, sdp)
         except ApplianceError as error:
             return _reply({"code": FAILED, "error": str(error)})
         theirs = peer.remote_credentials.ufrag if peer.remote_credentials is not None else ""

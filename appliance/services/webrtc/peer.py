@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from appliance.errors import PeerError
+from appliance.hub.access import Action
 from appliance.hub.sessions import Session
 from appliance.net.address import peer_address
 from appliance.net.datagrams import Cut
-from appliance.net.fanout import End
-from appliance.services.webrtc.playing import Playing
+from appliance.services.webrtc.media import Media
 from appliance.services.webrtc.port import Door
 from appliance.wire.dtls.server import DtlsServer, DtlsState
 from appliance.wire.ice.agent import IceAgent, Remote
@@ -31,19 +31,19 @@ MAX_TOLD_PATHS = 4  # in a line of the log
 
 
 class Peer:
-    """token: what its resource is called by, and nobody can guess. mark: of the account that was
-    shown (hub/access.py). ours: the candidates it was told.
+    """token: what its resource is called by, and nobody can guess. action: what it was let in
+    for; mark: by which account (hub/access.py). ours: the candidates it was told.
 
     heard: packets by what they are, or why they were dropped. on_end: called once, with why.
     """
 
     __slots__ = (
-        *("_doors", "_inbound", "_on_end", "_outbound", "_way", "agent", "dtls", "heard"),
+        *("_doors", "_inbound", "_on_end", "_outbound", "_way", "action", "agent", "dtls", "heard"),
         *(
             "is_over",
             "mark",
             "ours",
-            "playing",
+            "media",
             "session",
             "kind",
             "mid",
@@ -57,16 +57,18 @@ class Peer:
         self,
         agent: IceAgent,
         dtls: DtlsServer,
-        playing: Playing,
+        media: Media,
         session: Session,
         token: str,
+        action: Action,
         on_end: Callable[[Peer], object],
     ) -> None:
         self.agent = agent
         self.dtls = dtls
-        self.playing = playing
+        self.media = media
         self.session = session
         self.token = token
+        self.action = action
         self.mark: bytes | None = None
         self.ours: tuple[Candidate, ...] = ()
         self.remote_credentials: Credentials | None = None
@@ -112,7 +114,11 @@ class Peer:
                     compound = self._inbound.open_control(packet)
                     self.agent.heard(remote, now_us)
                     for one in parse(compound):
-                        self.playing.control(one, now_us)
+                        self.media.control(one, now_us)
+                case PacketKind.RTP if self._inbound is not None and self.media.takes_packets:
+                    data = self._inbound.open(packet)
+                    self.agent.heard(remote, now_us)
+                    self.media.packet(data, now_us)
         except PeerError as error:
             self.heard[f"bad {kind.value}"] += 1
             if self.dtls.state is DtlsState.CLOSED:
@@ -134,10 +140,7 @@ class Peer:
         self._inbound = InboundSession(self.dtls.keys.remote)
         self._outbound = OutboundSession(self.dtls.keys.local)
         self.session.log.info("connected by %s", self.way_text)
-        self.playing.begin(self, self._outbound, self._end_of_stream)
-
-    def _end_of_stream(self, end: End) -> None:
-        self.end(f"the stream: {end.value}")
+        self.media.begin(self, self._outbound, self.end)
 
     # -- what is sent --------------------------------------------------------------------------
 
@@ -172,18 +175,23 @@ class Peer:
                 self.end(str(error))
                 return
             self._send_dtls()
-        self.playing.tick(now_us)
-        session = self.session
-        session.sent.add(self.playing.sent_bytes - session.sent.total_bytes, now_us)
-        session.lost_units = self.playing.lost_units
+        self.media.tick(now_us)
+        self.count(now_us)
+
+    def count(self, now_us: int) -> None:
+        """The figures of its session."""
+        session, media = self.session, self.media
+        session.sent.add(media.sent_bytes - session.sent.total_bytes, now_us)
+        session.received.add(media.received_bytes - session.received.total_bytes, now_us)
+        session.lost_units = media.lost_units
 
     def end(self, why: str) -> None:
         """Safe to call again."""
         if self.is_over:
             return
         self.is_over, self.why = True, why
-        self.playing.close()
-        self.dtls.close(self.playing.now_us())
+        self.media.close()
+        self.dtls.close(self.media.now_us())
         self._send_dtls()
         self._on_end(self)
 
@@ -201,8 +209,8 @@ class Peer:
             "stream": self.session.stream,
             "state": self.agent.state.value if self.is_connected else "connecting",
             "way": self.way_text,
-            "hint": "the camera sends B-frames" if self.playing.dropped_units else "",
-            **self.playing.figures(),
+            "hint": self.media.hint,
+            **self.media.figures(),
         }
 
     def explain(self) -> str:

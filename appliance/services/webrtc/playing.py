@@ -6,17 +6,17 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 from appliance.hub.stream import Stream
 from appliance.media.clock import us_to_ticks
 from appliance.media.track import Kind
 from appliance.net.datagram_fanout import DatagramViewer
-from appliance.net.datagrams import Cut
 from appliance.net.fanout import End
 from appliance.services.webrtc.broadcast import Broadcast, Portion
 from appliance.services.webrtc.forms import WebRtcMuxer
 from appliance.services.webrtc.leg import MAX_FIRST_SEQUENCE, Beginning, Leg
+from appliance.services.webrtc.media import Link
 from appliance.wire.rtp.bandwidth import Bandwidth
 from appliance.wire.rtp.clock import unix_us_to_ntp
 from appliance.wire.rtp.outgoing import RtpChunk, Run
@@ -42,20 +42,6 @@ from appliance.wire.srtp.outbound import OutboundSession
 REPORT_US = 1_000_000  # browsers need a report of each track before sound and picture go together
 STALE_SOUND_US = 400_000  # pictures of the past are needed for those of now, sound is not
 START_BPS, MIN_BPS, MAX_BPS = 2_000_000, 50_000, 50_000_000  # of the estimate
-
-
-class Link(Protocol):
-    """The way to the viewer, once it is secure."""
-
-    def send_cut(self, data: bytes, cut: Cut) -> None:
-        """Protected packets. Raises: BlockingIOError, OSError."""
-        ...
-
-    def send(self, packet: bytes) -> None:
-        """One protected packet; it may be lost."""
-        ...
-
-    def send_control(self, compound: bytes) -> None: ...
 
 
 @dataclass(slots=True)
@@ -95,6 +81,25 @@ class Playing:
         broadcast.rendition.demand.join()
 
     @property
+    def takes_packets(self) -> bool:
+        return False
+
+    @property
+    def is_hurried(self) -> bool:
+        return False
+
+    @property
+    def received_bytes(self) -> int:
+        return 0
+
+    @property
+    def hint(self) -> str:
+        return "the camera sends B-frames" if self.dropped_units else ""
+
+    def packet(self, data: bytes, now_us: int) -> None:
+        """Nothing is taken."""
+
+    @property
     def lost_units(self) -> int:
         return self._viewer.lost_units if self._viewer is not None else 0
 
@@ -102,19 +107,21 @@ class Playing:
     def sent_bytes(self) -> int:
         return self._viewer.sent_bytes if self._viewer is not None else 0
 
-    def begin(self, link: Link, outbound: OutboundSession, on_end: Callable[[End], object]) -> None:
+    def begin(self, link: Link, outbound: OutboundSession, on_end: Callable[[str], object]) -> None:
         """From the newest keyframe on. on_end: called once if the stream ends, or has."""
         self._link = link
         if self._broadcast.rendition.ring.closed:
-            on_end(End.STREAM)
+            on_end(End.STREAM.value)
             return
         for section in self._sections:
             leg = self._make_leg(section, outbound)
             if leg is not None:
                 self._legs[leg.index] = leg
         self.report()
-        self._viewer = self._broadcast.fanout.add(self._send)
-        self._viewer.on_end = on_end
+        broadcast = self._broadcast
+        place = broadcast.stream.place_to_join(broadcast.rendition.ring)
+        self._viewer = broadcast.fanout.add(self._send, place)
+        self._viewer.on_end = lambda end: on_end(end.value)
         if self._viewer.needs_key:
             self._broadcast.ask(self.now_us())
 
@@ -222,7 +229,7 @@ class Playing:
         muxer = self._broadcast.rendition.muxer
         return muxer.dropped_units if isinstance(muxer, WebRtcMuxer) else 0
 
-    def figures(self) -> dict[str, int]:
+    def figures(self) -> dict[str, Any]:
         """For the API."""
         legs = self._legs.values()
         return {

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from appliance.errors import ConfigError
+from appliance.errors import ConfigError, PeerError
 from appliance.net.accept import Caps
 from appliance.net.address import bind_udp, format_address, parse_address
 from appliance.net.datagrams import Cut, DatagramSender
@@ -97,13 +97,18 @@ class TcpDoor:
 
 
 class _FrameCore:
-    """A connection's bytes to packets."""
+    """A connection's bytes to packets. is_damaged: they were none."""
 
     def __init__(self) -> None:
         self._reader = FrameReader()
+        self.is_damaged = False
 
     def receive(self, data: bytes) -> list[bytes]:
-        return self._reader.receive(data)
+        try:
+            return self._reader.receive(data)
+        except PeerError:
+            self.is_damaged = True
+            raise
 
     def receive_eof(self) -> list[bytes]:
         return []
@@ -196,6 +201,16 @@ class Port:
         return f"{text.rpartition(':')[0]}:{found[0].getsockname()[1]}"
 
     async def _serve(self, connection: TcpConnection[bytes]) -> None:
+        """Browsers connect by TCP, too, and leave it unused once UDP works: that is no fault."""
+        try:
+            await self._receive(connection)
+        except PeerError:
+            assert isinstance(connection.core, _FrameCore)
+            if connection.core.is_damaged:
+                raise
+
+    async def _receive(self, connection: TcpConnection[bytes]) -> None:
+        """Raises: PeerError, OSError."""
         transport = connection.transport
         name = transport.get_extra_info("peername") if transport is not None else None
         if name is None:

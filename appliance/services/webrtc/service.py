@@ -11,18 +11,20 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from appliance.hub.access import Action
 from appliance.net.address import reachable_urls
 from appliance.services.contract import Context, StreamSettings
+from appliance.services.webrtc.endpoint import Endpoint
 from appliance.services.webrtc.older import OlderApi
 from appliance.services.webrtc.port import Port
 from appliance.services.webrtc.settings import Settings
-from appliance.services.webrtc.whep import Whep
 
 if TYPE_CHECKING:
     from appliance.services.webrtc.exchange import Exchange
 
 log = logging.getLogger(__name__)
 
+OLDER = {Action.PLAY: "/rtc/v1/play/", Action.PUBLISH: "/rtc/v1/publish/"}
 FIXED = ("listen", "tcp", "sessions")  # until a restart
 _EXCHANGE = "appliance.services.webrtc.exchange"
 
@@ -47,9 +49,11 @@ class WebRtcService:
             for url in reachable_urls("webrtc", address):
                 log.info("listening on %s", url)
         self.context.reports["webrtc"] = self.report
-        whep = Whep(self)
-        whep.add_routes(self.context.router)
-        OlderApi(whep, self.context.device_name).add_routes(self.context.router)
+        router, name = self.context.router, self.context.device_name
+        for action, path in OLDER.items():
+            endpoint = Endpoint(self, action)
+            endpoint.add_routes(router)
+            OlderApi(path, endpoint, name).add_routes(router)
 
     async def open(self) -> Exchange:
         """The exchange; made now if it is the first call."""

@@ -83,8 +83,8 @@ async def test_nack_storm_is_answered_with_a_share_of_the_media() -> None:
         for start in range(0, len(everything), 512):
             viewer.say(rtcp.Nack(4242, ssrc, everything[start : start + 512]))
         [peer] = site.exchange.by_token.values()
-        await until(lambda: peer.playing.figures()["nacked"] >= 0x10000)
-        figures = peer.playing.figures()
+        await until(lambda: peer.media.figures()["nacked"] >= 0x10000)
+        figures = peer.media.figures()
         assert 0 < figures["sent_again"] <= figures["packets"]
 
 
@@ -107,7 +107,7 @@ async def test_feedback_for_a_foreign_source_does_nothing() -> None:
         [peer] = site.exchange.by_token.values()
         await until(lambda: peer.heard["rtcp"] >= 1)
         assert film.key_requests == before
-        assert peer.playing.figures()["nacked"] == 0
+        assert peer.media.figures()["nacked"] == 0
 
 
 async def test_goodbye_of_the_viewer_ends_its_session() -> None:

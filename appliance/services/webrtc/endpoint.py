@@ -1,7 +1,8 @@
-"""WHEP (draft-ietf-wish-whep) with what RFC 9725 says of WHIP: an offer by POST is a viewer.
+"""WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): an offer by POST is a publisher or a viewer.
 
-``/rtc/v1/whep/?app=live&stream=camera`` or ``/live/camera/whep``; the answer's Location is the
-viewer's own resource: PATCH takes candidates and restarts ICE, DELETE ends it.
+``/rtc/v1/whep/?app=live&stream=camera`` or ``/live/camera/whep``, and the same with ``whip``; the
+answer's Location is the peer's own resource: PATCH takes candidates and restarts ICE, DELETE ends
+it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from appliance.errors import ApplianceError, PeerError, StreamNotFound
+from appliance.errors import ApplianceError, AuthError, PeerError, StreamNotFound
 from appliance.hub.access import Action
 from appliance.hub.names import stream_name
 from appliance.hub.stream import Stream
@@ -22,16 +23,18 @@ from appliance.net.http_request import HttpError
 from appliance.net.http_response import error_response
 from appliance.services.contract import credentials_of
 from appliance.services.webrtc.candidates import find_candidates
+from appliance.services.webrtc.coming import Coming
 from appliance.wire.sdp.ice_fragment import MAX_BYTES as MAX_FRAGMENT_BYTES
 from appliance.wire.sdp.ice_fragment import format_fragment, parse_fragment
 from appliance.wire.sdp.webrtc_offer import parse_offer
 
 if TYPE_CHECKING:
+    from appliance.services.webrtc.exchange import Exchange
     from appliance.services.webrtc.peer import Peer
     from appliance.services.webrtc.service import WebRtcService
 
-PREFIX = "/rtc/v1/whep/"
-LEAF = "whep"
+LEAVES = {Action.PLAY: "whep", Action.PUBLISH: "whip"}
+KINDS = {Action.PLAY: "rtc-play", Action.PUBLISH: "rtc-publish"}
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 MAX_OFFER_BYTES = 64 << 10
@@ -45,11 +48,14 @@ _CORS = {
 }
 
 
-class Whep:
-    """The routes."""
+class Endpoint:
+    """The routes of one of the two. action: what is done by an offer there."""
 
-    def __init__(self, service: WebRtcService) -> None:
+    def __init__(self, service: WebRtcService, action: Action) -> None:
         self._service = service
+        self._action = action
+        self._leaf = LEAVES[action]
+        self._prefix = f"/rtc/v1/{self._leaf}/"
         self._context = service.context
 
     def add_routes(self, router: Router) -> None:
@@ -59,9 +65,9 @@ class Whep:
             "DELETE": self._delete,
             "OPTIONS": self.options,
         }.items():
-            router.prefix(method, PREFIX, self.guarded(handler), cross_origin=True)
+            router.prefix(method, self._prefix, self.guarded(handler), cross_origin=True)
         for method, handler in {"POST": self._post, "OPTIONS": self.options}.items():
-            router.leaf(method, LEAF, self.guarded(handler), cross_origin=True)
+            router.leaf(method, self._leaf, self.guarded(handler), cross_origin=True)
 
     def guarded(
         self, handler: Callable[[Request], Awaitable[web.Response]]
@@ -81,43 +87,66 @@ class Whep:
 
         return guarded
 
-    # -- a viewer comes ------------------------------------------------------------------------
+    # -- somebody comes ------------------------------------------------------------------------
 
     async def _post(self, request: Request) -> web.Response:
-        name = _name_of(request)
+        name = self._name_of(request)
         _check_type(request, SDP)
-        peer, answer = await self.play(request, name, await request.read_body(MAX_OFFER_BYTES))
+        peer, answer = await self.admit(request, name, await request.read_body(MAX_OFFER_BYTES))
         headers = {
-            "Location": f"{PREFIX}{peer.token}",
+            "Location": f"{self._prefix}{peer.token}",
             "ETag": _etag(peer),
             "Accept-Patch": FRAGMENT,
             "Cache-Control": "no-store",
         }
         return web.Response(status=201, body=answer, content_type=SDP, headers=headers)
 
-    async def play(self, request: Request, name: str, sdp: bytes) -> tuple[Peer, bytes]:
-        """Raises: AuthError, PeerError, StreamNotFound, CodecUnsupported, LimitExceeded."""
-        access, service = self._context.access, self._service
+    async def admit(self, request: Request, name: str, sdp: bytes) -> tuple[Peer, bytes]:
+        """Raises: AuthError, PeerError, StreamNotFound, StreamBusy, CodecUnsupported,
+        LimitExceeded."""
+        access, service, action = self._context.access, self._service, self._action
         credentials = credentials_of(request, with_query=True)
-        account = await access.check(Action.PLAY, name, request.peer_ip, credentials)
+        try:
+            account = await access.check(action, name, request.peer_ip, credentials)
+        except AuthError as error:
+            if not error.challenge:
+                raise
+            # RFC 9725 §4.9; for Basic a browser would ask its user, and the page wait for that
+            raise HttpError(401, str(error), {"WWW-Authenticate": "Bearer"}) from None
         offer = parse_offer(sdp)
         if offer.is_waiting:
             raise PeerError("the offer leaves the DTLS handshake to us (setup:passive); offer "
                             "actpass or active")  # fmt: skip
         candidates = find_candidates(request, service.port, service.settings)
-        stream = await self._find(name)
+        stream = await self._find(name) if action is Action.PLAY else None
         exchange = await service.open()
-        session = self._context.sessions.open("rtc", "rtc-play", request.peer_ip)
+        session = self._context.sessions.open("rtc", KINDS[action], request.peer_ip)
         try:
             session.stream, session.url = name, request.path
             session.user_agent = request.headers.get("User-Agent", "")[:SHOWN_CHARS]
             session.page_url = request.headers.get("Referer", "")[:SHOWN_CHARS]
-            peer, answer = exchange.play(stream, offer, candidates, session)
+            coming = Coming(offer, candidates, session)
+            if stream is not None:
+                peer, answer = exchange.play(stream, coming)
+            else:
+                peer, answer = self._publish(exchange, name, coming)
         except BaseException:
             self._context.sessions.close(session)
             raise
         peer.mark = access.mark_of(account) if account else None
         return peer, answer
+
+    def _publish(self, exchange: Exchange, name: str, coming: Coming) -> tuple[Peer, bytes]:
+        """Raises: StreamBusy, CodecUnsupported, LimitExceeded, PeerError."""
+        session, context = coming.session, self._context
+        takeover = context.is_takeover(name)
+        publisher = context.hub.publish(name, session.id, takeover=takeover)
+        session.is_publisher = True
+        try:
+            return exchange.publish(publisher, coming)
+        except BaseException:
+            publisher.close()
+            raise
 
     async def _find(self, name: str) -> Stream:
         """Raises: StreamNotFound, LimitExceeded."""
@@ -132,9 +161,9 @@ class Whep:
     def _peer_of(self, request: Request) -> Peer:
         """Raises: HttpError 404. Who knows the name of a resource owns it."""
         exchange = self._service.exchange
-        token = request.path.removeprefix(PREFIX)
+        token = request.path.removeprefix(self._prefix)
         peer = exchange.by_token.get(token) if exchange is not None else None
-        if peer is None:
+        if peer is None or peer.action is not self._action:
             raise HttpError(404, "there is no such session")
         return peer
 
@@ -160,22 +189,21 @@ class Whep:
         return web.Response(status=200, body=body, content_type=FRAGMENT, headers=headers)
 
     async def _delete(self, request: Request) -> web.Response:
-        self._peer_of(request).end("the player left")
+        self._peer_of(request).end("the peer has left")
         return web.Response(status=200)
+
+    def _name_of(self, request: Request) -> str:
+        """Of ``?app=&stream=``, or of the path. Raises: NameInvalid, HttpError."""
+        if not request.path.startswith(self._prefix):
+            return stream_name(request.path[1:].removesuffix(f"/{self._leaf}"))
+        if request.path != self._prefix:
+            raise HttpError(405, "an offer is sent to the endpoint, not to a session")
+        app, stream = request.query.get("app", "live"), request.query.get("stream", "")
+        return stream_name(f"{app}/{stream}")
 
     async def options(self, request: Request) -> web.Response:
         headers = {"Allow": _CORS["Access-Control-Allow-Methods"], "Accept-Post": SDP}
         return web.Response(status=204, headers=headers)
-
-
-def _name_of(request: Request) -> str:
-    """Of ``?app=&stream=``, or of the path. Raises: NameInvalid, HttpError."""
-    if not request.path.startswith(PREFIX):
-        return stream_name(request.path[1:].removesuffix(f"/{LEAF}"))
-    if request.path != PREFIX:
-        raise HttpError(405, "an offer is sent to the endpoint, not to a session")
-    app, stream = request.query.get("app", "live"), request.query.get("stream", "")
-    return stream_name(f"{app}/{stream}")
 
 
 def _check_type(request: Request, wanted: str) -> None:
