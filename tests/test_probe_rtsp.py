@@ -93,6 +93,20 @@ async def test_probe_says_in_a_line_why_there_is_nothing_and_what_to_do(
     assert len(camera.shown) <= 1  # a wrong password is shown once
 
 
+async def test_probe_of_a_web_server_says_that_it_is_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 400 Bad Request\r\nContent-Length: 4\r\n\r\n400\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        said = await probe(capsys, f"rtsp://127.0.0.1:{port}/x")
+    assert said.code == os.EX_DATAERR and "is no RTSP; is it the right port?" in said.err
+
+
 @pytest.mark.parametrize(
     ("url", "code", "words"),
     [

@@ -15,7 +15,7 @@ from appliance.errors import ApplianceError
 from appliance.hub.clock import SYSTEM_CLOCK
 from appliance.media.track import Kind
 from appliance.media.unit import AccessUnit
-from appliance.services.pull.faults import ENDED, REFUSED, PullFault
+from appliance.services.pull.faults import ENDED, GARBAGE, REFUSED, PullFault
 from appliance.services.pull.intake import Inlet
 from appliance.services.pull.refusal import CODES, login_refused
 from appliance.services.pull.rtsp_notes import Notes, Way
@@ -127,6 +127,8 @@ class RtspSession:
                 elif outcome := self._react(event, now_us):
                     return outcome
             self._wire.flush()
+        if self._client.speaks_otherwise:
+            raise PullFault(GARBAGE, "what answers there is no RTSP; is it the right port?")
         raise PullFault(ENDED, "the camera closed the connection")
 
     def _react(self, event: object, now_us: int) -> RtspAddress | Unfit | None:

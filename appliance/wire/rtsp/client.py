@@ -127,6 +127,11 @@ class RtspClient:
         return self._reader.garbage_bytes
 
     @property
+    def speaks_otherwise(self) -> bool:
+        """Something was said to us, and nothing of it was RTSP."""
+        return self._reader.garbage_bytes > 0 and not self._reader.has_message
+
+    @property
     def is_idle(self) -> bool:
         """Every request is answered."""
         return self._under_way is None and not self._waiting

@@ -79,6 +79,11 @@ class InterleavedReader:
         """Held of what is not complete."""
         return len(self._held)
 
+    @property
+    def has_message(self) -> bool:
+        """Whether any came."""
+        return self._messages > 0
+
     def receive(self, data: bytes) -> list[Item]:
         """Raises: PeerError; what was complete before it is lost, as the connection is over."""
         items: list[Item] = []
