@@ -40,10 +40,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A step that was taken. reason: a clause for log and page."""
+    """A step that was taken. reason: a clause for log and page. is_up: towards all of it."""
 
     step: Step
     reason: str
+    is_up: bool = False
 
 
 def make_ladder(fps: int, start: Step | None = None) -> tuple[Step, ...]:
@@ -168,7 +169,8 @@ class Governor:
         )
 
     def _move(self, position: int, reason: str) -> Move:
+        is_up = position < self.position
         self.position = position
         self.reason = reason if position else ""
         self.forget()
-        return Move(self.step, reason)
+        return Move(self.step, reason, is_up)

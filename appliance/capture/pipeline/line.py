@@ -171,9 +171,11 @@ class Pipeline:
 
     def _follow(self, move: Move) -> None:
         step, governor = move.step, self._governor
-        log.warning(
-            "encoding at step %d of %d, %d pictures/s at %d %% of the size: %s",
-            governor.position, governor.last_position, step.fps, step.scale * 100, move.reason,
+        level, change = (logging.INFO, "more") if move.is_up else (logging.WARNING, "fewer")
+        log.log(
+            level, "encodes %s than before, %d pictures/s at %d %% of the size (step %d of %d): %s",
+            change, step.fps, step.scale * 100, governor.position, governor.last_position,
+            move.reason,
         )  # fmt: skip
         self._set_rate()
         self._shaper.scale = step.scale

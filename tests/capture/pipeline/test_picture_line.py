@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import pairwise
 from typing import Any
 
@@ -539,6 +540,7 @@ class SlowRig(Rig):
 def test_pipeline_too_slow_steps_down_and_recovered_steps_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     rig = SlowRig(monkeypatch, us_per_kilopixel=3_350)  # 123 ms for a picture
     rig.run(40)
     assert rig.pipeline._figures(rig.now_us)["ladder"] | {"reason": ""} == {
@@ -557,6 +559,8 @@ def test_pipeline_too_slow_steps_down_and_recovered_steps_up(
     assert (config.width_px, config.height_px) == (256, 144)
     steps = [record for record in caplog.records if "step" in record.getMessage()]
     assert len(steps) == 8  # four down, four up, a line for each
+    levels = [record.levelno for record in steps]
+    assert levels == [logging.WARNING] * 4 + [logging.INFO] * 4  # what is well again is no warning
 
 
 def test_pipeline_that_shall_not_adapt_stays(monkeypatch: pytest.MonkeyPatch) -> None:
