@@ -40,7 +40,7 @@ class Sink(Protocol):
 
 
 class SocketSink:
-    """A connected socket of its own: a duplicate, as `sink_of` makes, or one that nobody watches."""
+    """A connected socket of its own: a duplicate, as of `sink_of`, or one that nobody watches."""
 
     __slots__ = ("_loop", "_sock", "descriptor", "send")
 
