@@ -97,6 +97,28 @@ async def test_tcp_many_small_messages_let_others_have_turns_to_the_end(
     assert here.faults == []
 
 
+async def test_tcp_what_waits_for_its_turn_is_not_mixed_with_what_others_send(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tcp, "TURN_S", 0.0)
+    heard: dict[Session, list[bytes]] = {}
+
+    async def serve(connection: Session) -> None:
+        connection.established()
+        async for words in connection:
+            heard.setdefault(connection, []).extend(words)
+
+    peers = 5
+    async with service(serve, limits=TcpLimits(turn_bytes=1000)) as here:
+        for number in range(peers):
+            with socket.create_connection(("127.0.0.1", here.port)) as peer:
+                peer.sendall(spell([b"%d of %d" % (n, number) for n in range(5000)]))
+        await until(lambda: len(heard) == peers and all(h[-1] == b"<eof>" for h in heard.values()))
+    for words in heard.values():
+        whose = words[0].split()[-1]
+        assert words == [*(b"%d of %s" % (n, whose) for n in range(5000)), b"<eof>"]
+
+
 async def test_tcp_large_read_that_takes_no_time_is_taken_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
