@@ -10,11 +10,12 @@ from typing import Any
 from appliance.errors import LimitExceeded
 from appliance.hub.clock import SYSTEM_CLOCK, Clock
 from appliance.hub.stats import RateMeter
+from appliance.hub.telling import Comings
 
 MAX_SESSIONS = 1024  # against a crowd of connections, each of which costs a table row
 MAX_STREAMS_REMEMBERED = 256  # against viewers and publishers of ever new names
 SHOWN_CHARS = 200  # of what a peer says of itself
-TOLD_US = 5_000_000  # who watched for so long leaves a line in the log
+TOLD_US = 5_000_000  # who was here for so long leaves a line in the log
 
 
 class _SessionLog(logging.LoggerAdapter[logging.Logger]):
@@ -39,7 +40,17 @@ class Session:
     """
 
     __slots__ = (
-        *("id", "is_publisher", "kick", "kind", "lost_units", "page_url", "peer_ip", "proto"),
+        *(
+            "id",
+            "is_publisher",
+            "is_told",
+            "kick",
+            "kind",
+            "lost_units",
+            "page_url",
+            "peer_ip",
+            "proto",
+        ),
         *("received", "sent", "since_us", "slug", "stream", "url", "user_agent"),
     )
 
@@ -54,6 +65,7 @@ class Session:
         self.user_agent = ""
         self.page_url = ""
         self.is_publisher = False
+        self.is_told = False  # that it publishes
         self.since_us = clock.monotonic_us()
         self.received = RateMeter()
         self.sent = RateMeter()
@@ -84,6 +96,7 @@ class Sessions:
         self.max_sessions = max_sessions
         self.active: dict[str, Session] = {}  # by slug
         self.totals: Counter[str] = Counter()  # by kind, since the start
+        self._comings = Comings()
         self._number = 0
         self._ended_received_bytes = 0
         self._ended_sent_bytes = 0
@@ -131,6 +144,21 @@ class Sessions:
         name = session.stream
         if name in self._ended_sent or len(self._ended_sent) < MAX_STREAMS_REMEMBERED:
             self._ended_sent[name] += session.sent.total_bytes
+
+    def tell_publishing(self, session: Session) -> None:
+        """It does from now on; a publisher that comes and goes all the time is told now and then.
+        Who is told to have come is told to have gone, by `tell_published`."""
+        untold = self._comings.tell(session.stream, self.clock.monotonic_us())
+        session.is_told = untold is not None
+        more = f" (and {untold} more since that came and went)" if untold else ""
+        level = logging.INFO if session.is_told else logging.DEBUG
+        session.log.log(level, "publishes from %s%s", session.peer_ip, more)
+
+    def tell_published(self, session: Session, why: str) -> None:
+        span_us = self.clock.monotonic_us() - session.since_us
+        level = logging.INFO if session.is_told or span_us >= TOLD_US else logging.DEBUG
+        seconds, total_bytes = span_us / 1_000_000, session.received.total_bytes
+        session.log.log(level, "ended after %.1f s, %d bytes: %s", seconds, total_bytes, why)
 
     def watching(self, stream: str) -> int:
         """Players of this stream, of all protocols."""

@@ -53,6 +53,23 @@ def test_sessions_have_one_id_in_every_line_and_a_bounded_table(
     assert sessions.totals == {"rtmp-play": 1, "hls-play": 1}
 
 
+def test_sessions_tell_of_publishers_that_stay_and_of_few_that_come_and_go(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    clock = HeldClock()
+    sessions = Sessions(clock)
+    for stays_us in (*[1000] * 9, TOLD_US):
+        session = sessions.open("rtsp", "rtsp-publish", "10.0.0.1", stream="live/cam")
+        sessions.tell_publishing(session)
+        clock.now_us += stays_us
+        sessions.tell_published(session, "gone")
+        sessions.close(session)
+    told = [line.partition(" live/cam ")[2] for line in caplog.messages]
+    lines = ["publishes from 10.0.0.1", "ended after 0.0 s, 0 bytes: gone"] * 3
+    assert told == [*lines, "ended after 5.0 s, 0 bytes: gone"]
+
+
 def test_session_keeps_only_the_beginning_of_what_a_peer_says_of_itself() -> None:
     session = Sessions().open("hls", "hls-play", "10.0.0.1", user_agent="a" * 9999, page_url="b")
     assert (session.user_agent, session.page_url) == ("a" * SHOWN_CHARS, "b")

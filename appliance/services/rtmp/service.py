@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from appliance.hub.telling import Comings
 from appliance.net.fanout_pool import FanOutPool
 from appliance.net.tcp import TcpConnection
 from appliance.net.tcp_sessions import TcpSessions
@@ -23,7 +22,6 @@ class RtmpService:
         self._settings = settings
         self._context = context
         self.pool = FanOutPool("rtmp", context.supervisor, settings.fan_out)
-        self._comings = Comings()
         self._sessions: TcpSessions[Event, RtmpSession] = TcpSessions(
             "rtmp",
             lambda is_tls: RtmpCore(),
@@ -33,7 +31,7 @@ class RtmpService:
         )
 
     def _make_session(self, connection: TcpConnection[Event]) -> RtmpSession:
-        return RtmpSession(connection, self._context, self._settings, self.pool, self._comings)
+        return RtmpSession(connection, self._context, self._settings, self.pool)
 
     async def start(self) -> None:
         settings = self._settings

@@ -7,7 +7,6 @@ a second, which ends who is silent or says too much.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -22,8 +21,7 @@ from appliance.errors import (
 )
 from appliance.hub.access import Action, Credentials
 from appliance.hub.names import stream_name
-from appliance.hub.sessions import TOLD_US, Session
-from appliance.hub.telling import Comings
+from appliance.hub.sessions import Session
 from appliance.media.track import Kind
 from appliance.net.fanout_pool import FanOutPool, Latency
 from appliance.net.tcp import TcpConnection
@@ -66,9 +64,8 @@ class RtmpSession:
     """
 
     __slots__ = (
-        *("_asked", "_comings", "_connection", "_context", "_core", "_idle_until_us"),
-        *("_is_still_allowed", "_is_told"),
-        *("_number", "_player", "_pool", "_publishing", "_received_bytes"),
+        *("_asked", "_connection", "_context", "_core", "_idle_until_us"),
+        *("_is_still_allowed", "_number", "_player", "_pool", "_publishing", "_received_bytes"),
         *("_server", "_session", "_why", "settings"),
     )
 
@@ -78,7 +75,6 @@ class RtmpSession:
         context: Context,
         settings: Settings,
         pool: FanOutPool,
-        comings: Comings,
     ) -> None:
         assert isinstance(connection.core, RtmpCore)
         self._connection = connection
@@ -87,13 +83,11 @@ class RtmpSession:
         self._context = context
         self.settings = settings
         self._pool = pool
-        self._comings = comings  # of publishers, all sessions together
         self._asked = ConnectAsked("", "")
         self._number: int | None = None  # of our sessions, one after the other
         self._session: Session | None = None
         self._publishing: Publishing | None = None
         self._player: Player | None = None
-        self._is_told = True  # that it publishes
         self._why = "the connection ended"
         self._received_bytes = 0  # as of the last tick
         self._idle_until_us = self._now_us() + IDLE_US
@@ -228,15 +222,7 @@ class RtmpSession:
         self._connection.on_events = self._take_media
         self._connection.pace = self._pace_s
         self._server.accept_publish(event.stream_id)
-        self._tell_publishing(session, name)
-
-    def _tell_publishing(self, session: Session, name: str) -> None:
-        """Who is told to have come is told to have gone; `_end_publish` does."""
-        untold = self._comings.tell(name, self._now_us())
-        self._is_told = untold is not None
-        more = f" (and {untold} more since that came and went)" if untold else ""
-        level = logging.INFO if self._is_told else logging.DEBUG
-        session.log.log(level, "publishes from %s%s", self._connection.peer_ip, more)
+        self._context.sessions.tell_publishing(session)
 
     def _take_media(self, events: list[Event]) -> list[Event]:
         for index, event in enumerate(events):
@@ -274,12 +260,7 @@ class RtmpSession:
         publishing.publisher.close()
         self._count()
         if self._session is not None:
-            seconds = (self._now_us() - publishing.publisher.since_us) / 1_000_000
-            total_bytes = self._session.received.total_bytes
-            is_told = self._is_told or seconds * 1_000_000 >= TOLD_US
-            level = logging.INFO if is_told else logging.DEBUG
-            words = "ended after %.1f s, %d bytes: %s"
-            self._session.log.log(level, words, seconds, total_bytes, why)
+            self._context.sessions.tell_published(self._session, why)
         self._close_session()
 
     # -- playing ----------------------------------------------------------------------------------

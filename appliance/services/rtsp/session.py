@@ -337,7 +337,7 @@ class RtspSession:
         session.is_publisher = True
         self._publishing = Publishing(publisher, announced, self._on_publish_fault)
         self._server.accept_record()
-        session.log.info("publishes from %s", self._connection.peer_ip)
+        self._context.sessions.tell_publishing(session)
 
     def _publish(self, frames: Frames) -> None:
         if self._publishing is not None:
@@ -358,9 +358,7 @@ class RtspSession:
         self._received_bytes -= publishing.datagram_bytes
         publishing.close()
         if self._session is not None:
-            seconds = (self._now_us() - publishing.publisher.since_us) / 1_000_000
-            total_bytes = self._session.received.total_bytes
-            self._session.log.info("ended after %.1f s, %d bytes: %s", seconds, total_bytes, why)
+            self._context.sessions.tell_published(self._session, why)
         self._close_session()
 
     # -- once a second ----------------------------------------------------------------------------
