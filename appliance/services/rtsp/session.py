@@ -2,9 +2,9 @@
 
 Theory of operation: the core asks one question at a time. Each is answered by a task, as answers
 may take time: a password to be hashed, a stream that nobody publishes yet. Media is taken as it
-comes. Of a tunnel through HTTP, the GET's session is the one
-that does all this; the POST's hands it what it hears. The service calls `tick` once a second, which
-ends who is silent or says too much.
+comes; what is played is for `Player`. Of a tunnel through HTTP, the GET's session does all
+this; the POST's hands it what it hears. The service calls `tick` once a second, which ends who
+is silent or says too much.
 """
 
 from __future__ import annotations
