@@ -207,7 +207,7 @@ class IncomingTrack:
         return True
 
     def _give(self, unit: Assembled, now_us: int, units: list[AccessUnit]) -> None:
-        config = self._depacketizer.config
+        config = self._depacketizer.config if self._runs is None else unit.config
         if config is None or self._is_unfit(unit, now_us):
             self.dropped_units += 1
             return

@@ -393,3 +393,26 @@ def test_fragments_without_end_in_reads_are_given_up() -> None:
     incoming.receive_all(sender.datagrams([Payload(b"\x41\x9a", True)], 3000), NOW_US)
     assert incoming.take(NOW_US) == []
     assert incoming.dropped_units == 0  # none was ever whole
+
+
+@pytest.mark.parametrize("payload_bytes", [500, 60_000])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_unit_before_other_parameter_sets_keeps_its_own(payload_bytes: int, at_once: bool) -> None:
+    """Even if it lacks the marker that would have ended it, and what ends it is a whole picture."""
+    incoming, sender = h264(), RtpSender(96, SSRC, 65_500, 0)
+    packetizer = H264Packetizer(payload_bytes)
+    before, after = clip_units("h264")[1][:5], clip_units("h264-small")[1][:3]
+    found = []
+    for number, unit in enumerate((*before, *after)):
+        packets = sender.datagrams(packetizer.payloads(unit), 3000 * number)
+        if unit is before[-1]:
+            packets[-1] = packets[-1][:1] + bytes([packets[-1][1] & 0x7F]) + packets[-1][2:]
+        if at_once:
+            incoming.receive_all(packets, NOW_US)
+            found += incoming.take(NOW_US)
+        else:
+            found += receive(incoming, packets)
+    found += incoming.finish(NOW_US)
+    small, large = clip_config("h264-small"), clip_config("h264")
+    assert [unit.parts for unit in found] == [unit.parts for unit in (*before, *after)]
+    assert [unit.track.config for unit in found] == [large] * 5 + [small] * 3

@@ -6,7 +6,7 @@ unit out of two: a unit that lacks a packet is dropped whole.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from appliance.media.track import CodecConfig
@@ -25,6 +25,7 @@ class Assembled:
     key: decoding can start here; always True for audio.
     duration: in ticks, of audio; 0 where it is not known.
     damaged: what it refers to was lost; the next key unit is whole again. Never set for audio.
+    config: of NAL units, what describes this one, as a packet may complete units of two.
     """
 
     stamp: int
@@ -32,6 +33,7 @@ class Assembled:
     key: bool
     duration: int = 0
     damaged: bool = False
+    config: CodecConfig | None = field(default=None, compare=False, repr=False)
 
 
 class Depacketizer(Protocol):

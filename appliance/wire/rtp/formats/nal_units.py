@@ -15,11 +15,12 @@ from typing import Generic, TypeVar
 from appliance.errors import PeerError
 from appliance.media.nal import MAX_NALS, split_annexb
 from appliance.media.sps import InBandSets, NalSplit
+from appliance.media.track import CodecConfig
 from appliance.media.unit import Buffer
 from appliance.wire.rtp.formats.contract import MAX_UNIT_BYTES, Assembled
 from appliance.wire.rtp.packet import HEADER_BYTES, PacketRun, RtpPacket
 
-C = TypeVar("C")
+C = TypeVar("C", bound=CodecConfig)
 
 _PIECE_COST_BYTES = 64  # counted for each NAL unit or fragment; against millions of tiny ones
 _TRUST_UNITS = 2  # that ended where the marker was, before the marker alone ends one
@@ -243,4 +244,5 @@ class NalDepacketizer(ABC, Generic[C]):
             self._damaged = False
         if not split.media or self._stamp is None:
             return []
-        return [Assembled(self._stamp, tuple(split.media), split.key, 0, self._damaged)]
+        media = tuple(split.media)
+        return [Assembled(self._stamp, media, split.key, 0, self._damaged, self.config)]
