@@ -511,3 +511,12 @@ def test_sweep_bounds_what_is_held_for_viewers_who_may_never_come() -> None:
     del publishers[2:]
     go_on(40)
     assert seconds_held(hub, "live/0") > 7
+
+
+async def test_stream_that_nobody_publishes_in_time_is_not_found() -> None:
+    hub = Hub()
+    with pytest.raises(StreamNotFound, match="nobody publishes live/cam"):
+        await hub.wait_published("live/cam", 0)
+    async with hub.publish("live/cam", "rtmp#1") as publisher:
+        publisher.describe([VIDEO])
+        assert (await hub.wait_published("live/cam", 60_000_000)).name == "live/cam"
