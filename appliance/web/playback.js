@@ -2,7 +2,9 @@
 //
 // How it works: a tick every half second looks whether `currentTime` moves. Standing still is told
 // after STALL_TOLD_MS, mended softly (to the live edge) after STALL_NUDGE_MS and by loading the
-// source again, with back-off, after STALL_RELOAD_MS. Errors go straight to the reload.
+// source again, with back-off, after STALL_RELOAD_MS. Errors go straight to the reload. While the
+// device says that the camera is away, what was shown last stays: loading again would show the last
+// seconds once more, as if they were live.
 //
 // states: idle, connecting, playing, stalled, reconnecting, paused, blocked (the browser wants a tap
 // first), locked (a key is needed), unsupported (this browser cannot decode it).
@@ -50,8 +52,8 @@ function delay_ms(failures) {
 
 export class Playback {
   // engine: of chooseEngine. url: a function of the engine, so that a key given later is used. now:
-  // the device's clock or null.
-  constructor(video, { url, engine, now, isPreview, onChange }) {
+  // the device's clock or null. isAway: whether nothing comes from the camera; retryNow when it does.
+  constructor(video, { url, engine, now, isAway, isPreview, onChange }) {
     this.video = video;
     this.state = 'idle';
     this.detail = '';
@@ -63,6 +65,7 @@ export class Playback {
     this._canPlay = engine !== null;
     this._url = url;
     this._now = now || (() => null);
+    this._isAway = isAway || (() => false);
     this._onChange = onChange;
     this._failures = 0;
     this._byHand = false; // paused by our own button
@@ -305,7 +308,9 @@ export class Playback {
 
   _onStill(still_ms) {
     if (this._retryTimer) return;
-    if (still_ms > (this._hasPlayed ? STALL_RELOAD_MS : START_RELOAD_MS)) {
+    if (this._hasPlayed && this._isAway()) {
+      if (still_ms > STALL_TOLD_MS && this.state === 'playing') this._set('stalled');
+    } else if (still_ms > (this._hasPlayed ? STALL_RELOAD_MS : START_RELOAD_MS)) {
       this._retry('');
     } else if (this._hasPlayed && still_ms > STALL_NUDGE_MS && !this._hasNudged) {
       this._hasNudged = true;

@@ -32,6 +32,7 @@ const playback = new Playback(video, {
   engine,
   url: (kind) => feed.withCredentials(kind === QUICK ? flvPath : hlsPath),
   now: () => feed.now(),
+  isAway: () => answerState === 'ok' && Boolean(stream) && !stream.online && !stream.on_demand,
   onChange: onPlayback,
 });
 const upright = new Upright(video);

@@ -68,3 +68,27 @@ def test_pages_have_words_for_each_fault(
         f"return import('/web/words.js').then((words) => words.cameraNotice({json.dumps(row)}))"
     )
     assert re.search(f"^Offline: {notice}", said)
+
+
+STILL = """
+return import('/web/playback.js').then(({ Playback }) => {
+  const isAway = () => %s;
+  const options = { url: () => '/none', engine: 'native', isAway, onChange: () => {} };
+  const playback = new Playback(document.createElement('video'), options);
+  playback.start();
+  playback._hasPlayed = true;
+  playback.state = 'playing';
+  playback._onStill(60000);
+  const { state } = playback;
+  playback.dispose();
+  return state;
+});
+"""
+
+
+@pytest.mark.parametrize(("away", "state"), [("true", "stalled"), ("false", "reconnecting")])
+def test_player_of_a_camera_that_is_away_does_not_show_its_last_seconds_again(
+    browser: Chromium, device: ApplianceProcess, away: str, state: str
+) -> None:
+    browser.open(device.url)
+    assert browser.run(STILL % away) == state
