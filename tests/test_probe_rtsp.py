@@ -104,7 +104,7 @@ async def test_probe_of_a_web_server_says_that_it_is_none(
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         said = await probe(capsys, f"rtsp://127.0.0.1:{port}/x")
-    assert said.code == os.EX_DATAERR and "is no RTSP; is it the right port?" in said.err
+    assert said.code == os.EX_DATAERR and "is no RTSP (is it the right port?)" in said.err
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ class RtspSession:
                     return outcome
             self._wire.flush()
         if self._client.speaks_otherwise:
-            raise PullFault(GARBAGE, "what answers there is no RTSP; is it the right port?")
+            raise PullFault(GARBAGE, "what answers there is no RTSP (is it the right port?)")
         raise PullFault(ENDED, "the camera closed the connection")
 
     def _react(self, event: object, now_us: int) -> RtspAddress | Unfit | None:
