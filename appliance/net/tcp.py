@@ -285,8 +285,9 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
             self._end()
             return
         self._steer_reading()
-        if self.pace is not None and self._error is None and (rest_s := self.pace()) > 0:
-            self._rest(rest_s)
+        # What comes early, as it is much, is taken within the same rest.
+        if self.pace is not None and self._pacer is None and self._error is None:
+            self._rest(self.pace())
 
     def _take(self, data: bytes) -> None:
         if self._error is not None or self._ended:
@@ -310,11 +311,9 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
         self.flush()
 
     def _rest(self, seconds: float) -> None:
-        if self._pacer is not None:  # it came early, as it was much
-            self._pacer.cancel()
-        else:
+        if seconds > 0:
             self._set_least_read(READ_EARLY_BYTES)
-        self._pacer = self._loop.call_later(seconds, self._end_rest)
+            self._pacer = self._loop.call_later(seconds, self._end_rest)
 
     def _end_rest(self) -> None:
         self._pacer = None
