@@ -13,9 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from appliance.errors import LimitExceeded
 from appliance.hub.access import Action
 from appliance.hub.publisher import Publisher
 from appliance.hub.stream import Stream
+from appliance.net.address import is_loopback
 from appliance.net.internal_faults import InternalFaults
 from appliance.services.contract import Context
 from appliance.services.webrtc.broadcast import Broadcasts
@@ -49,6 +51,7 @@ BUSY_TICK_S = 0.05  # while somebody shakes hands, whose flights are repeated
 TICK_S = 0.25
 SWEEP_US = 1_000_000
 TOKEN_BYTES = 18
+MAX_PENDING_PER_IP = 8  # of the directory's 32, for each of which 10 s are waited
 CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -115,6 +118,12 @@ class Exchange:
         return peer, answer.session.pack()
 
     def _local(self, coming: Coming) -> LocalTransport:
+        """Raises: LimitExceeded."""
+        ip = coming.session.peer_ip
+        here = (peer for peer in self.by_token.values() if peer.session.peer_ip == ip)
+        pending = sum(not peer.is_connected for peer in here)
+        if pending >= MAX_PENDING_PER_IP and not is_loopback(ip):
+            raise LimitExceeded(f"{pending} sessions of this address wait for their peers")
         credentials = make_credentials(secrets.token_bytes(ENTROPY_BYTES))
         return LocalTransport(credentials, self._certificate.fingerprint, coming.candidates)
 
@@ -197,6 +206,7 @@ class Exchange:
         self._count()
         access = self._context.access
         for peer in list(self.by_token.values()):
+            peer.choose_way()  # another one may have gone silent
             session = peer.session
             if not access.still_admits(peer.mark, peer.action, session.stream, session.peer_ip):
                 peer.end("no longer allowed")

@@ -12,6 +12,7 @@ from ice_peer import check
 from webrtc_site import Film, WebRtcSite, webrtc_site
 from webrtc_viewer import Viewer, offer_of, until
 
+from appliance.services.webrtc import Settings
 from appliance.wire.rtp import rtcp
 from appliance.wire.rtp.formats.contract import Assembled
 from appliance.wire.rtp.formats.h264 import H264Depacketizer
@@ -47,6 +48,21 @@ async def test_viewer_gets_every_picture_from_the_newest_keyframe_on() -> None:
         assert all((b - a) & 0xFFFF == 1 for a, b in pairwise(numbers))
         assert pictures()[0].key
         assert [one.parts[-1] for one in pictures()] == [one.parts[-1] for one in film.written]
+
+
+@pytest.mark.parametrize("listen", [":0", "0.0.0.0:0", "[::]:0", "[::1]:0", "localhost:0"])
+async def test_viewer_is_reached_by_whatever_is_listened_on(listen: str) -> None:
+    async with webrtc_site(Settings(listen=(listen,))) as site:
+        site.publish().write(3)
+        viewer = Viewer()
+        await viewer.ask(site, offer_of())
+        if listen == "[::]:0":
+            viewer.host = "::1"
+        try:
+            await viewer.connect()
+            await viewer.until(lambda: viewer.packets)
+        finally:
+            viewer.close()
 
 
 async def test_sender_reports_tell_of_the_picture() -> None:

@@ -176,6 +176,18 @@ async def test_crowd_without_connections_is_told_to_come_later() -> None:
         assert len(site.context.sessions.active) == 32
 
 
+async def test_one_address_does_not_take_all_the_room() -> None:
+    async with webrtc_site() as site:
+        site.publish().write(3)
+        far = {"X_Forwarded_For": "10.0.0.5", "Content_Type": "application/sdp"}
+        for _ in range(8):
+            assert (await site.ask("POST", PATH, OFFER, **far))[0] == 201
+        status, text, _ = await site.ask("POST", PATH, OFFER, **far)
+        assert status == 503
+        assert "of this address" in text
+        assert (await site.offer())[0] == 201
+
+
 async def test_peer_that_never_comes_is_explained_in_one_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

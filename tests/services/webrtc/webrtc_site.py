@@ -129,7 +129,9 @@ async def webrtc_site(
     )
     service = create(settings or Settings(listen=LISTEN, wait_us=200_000), context)
     await service.start()
-    server = HttpServer(context.router, HttpSettings(listen=("127.0.0.1:0",)))
+    server = HttpServer(
+        context.router, HttpSettings(listen=("127.0.0.1:0",), trusted_proxies=("127.0.0.1",))
+    )
     await server.start()
     try:
         async with aiohttp.ClientSession() as http:

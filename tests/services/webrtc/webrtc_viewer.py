@@ -42,6 +42,7 @@ class Viewer(asyncio.DatagramProtocol):
         self.packets: list[RtpPacket] = []
         self.control: list[rtcp.RtcpPacket] = []
         self.checks = 0
+        self.host, self.port = "127.0.0.1", 0
         self.client = Client(own=certificate("viewer"))
         self.inbound: InboundSession | None = None
         self.outbound: OutboundSession | None = None
@@ -59,11 +60,12 @@ class Viewer(asyncio.DatagramProtocol):
         self.session = parse_sdp(text)
         media = self.session.media[0]
         self.local = Credentials(str(media.value("ice-ufrag")), str(media.value("ice-pwd")))
-        self.port = int(str(media.value("candidate")).split()[5])
+        words = str(media.value("candidate")).split()
+        self.host, self.port = words[4], int(words[5])
 
     async def open(self) -> None:
         self.transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: self, remote_addr=("127.0.0.1", self.port)
+            lambda: self, remote_addr=(self.host, self.port)
         )
 
     @property
