@@ -14,6 +14,7 @@ import pytest
 from appliance_process import ApplianceProcess, appliance_process
 
 PLAYER = Path(__file__).parent / "gst_player.py"
+PUBLISHER = Path(__file__).parent.parent.parent / "wire" / "ice" / "gst_webrtc.py"
 WEBRTC = 'webrtc.listen=["127.0.0.1:0"]'
 
 
@@ -24,7 +25,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApplianceProces
         yield process
 
 
-class Player:
+class Peer:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
@@ -39,28 +40,40 @@ class Player:
 
 
 @contextmanager
-def player(*kinds: str) -> Iterator[Player]:
+def gstreamer(program: Path, *words: str) -> Iterator[Peer]:
     pipe = subprocess.PIPE
-    command = ["timeout", "60", "/usr/bin/python3", str(PLAYER), *kinds]
+    command = ["timeout", "100", "/usr/bin/python3", str(program), *words]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         try:
-            yield Player(process)
+            yield Peer(process)
         finally:
             process.terminate()
 
 
-def ask(device: ApplianceProcess, offer: str) -> str:
-    headers = {"Content-Type": "application/sdp"}
-    url = f"{device.url}live/camera/whep"
-    with urlopen(Request(url, offer.encode(), headers), timeout=30) as reply:
+def ask(device: ApplianceProcess, path: str, offer: str, key: str = "") -> str:
+    headers = {"Content-Type": "application/sdp", "Authorization": f"Bearer {key}"}
+    with urlopen(Request(device.url + path, offer.encode(), headers), timeout=30) as reply:
         assert reply.status == 201
         return reply.read().decode()
 
 
 @pytest.mark.parametrize("kinds", [("video", "audio"), ("video",)], ids="+".join)
 def test_gstreamer_decodes_what_it_plays(device: ApplianceProcess, kinds: tuple[str, ...]) -> None:
-    with player(*kinds) as peer:
-        peer.say(ask(device, peer.hear()))
+    with gstreamer(PLAYER, *kinds) as peer:
+        peer.say(ask(device, "live/camera/whep", peer.hear()))
         decoded = {kind: 0 for kind in kinds}
         while min(decoded[kind] for kind in kinds) < 20:
             decoded = peer.hear()
+
+
+def test_gstreamer_publishes_what_others_play(device: ApplianceProcess) -> None:
+    with gstreamer(PUBLISHER, "publish") as peer:
+        peer.say(ask(device, "live/studio/whip", peer.hear(), device.owner_key))
+        device.wait_line("live/studio connected by udp")
+        url = f"rtsp://127.0.0.1:{device.rtsp_port}/live/studio"
+        command = ["timeout", "60", "ffmpeg", "-v", "error", "-rtsp_transport", "tcp", "-i", url]
+        counted = [*command, "-frames:v", "20", "-f", "framemd5", "-"]
+        done = subprocess.run(counted, check=True, capture_output=True, text=True, timeout=80)
+        lines = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+        assert len(lines) == 20
+        assert done.stderr == ""
