@@ -62,9 +62,11 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApplianceProces
         yield process
 
 
-def publish(browser: Chromium, device: ApplianceProcess, key: str) -> tuple[int, str]:
+def publish(
+    browser: Chromium, device: ApplianceProcess, name: str, key: str = ""
+) -> tuple[int, str]:
     browser.open(f"{device.url}web/style.css")
-    status, text = browser.driver.execute_async_script(PUBLISH, f"{device.url}live/page/whip", key)
+    status, text = browser.driver.execute_async_script(PUBLISH, f"{device.url}{name}/whip", key)
     return status, text
 
 
@@ -79,8 +81,8 @@ def probe(url: str, *options: str) -> dict[str, Any]:
 def test_chromium_publishes_to_every_other_output(
     browser: Chromium, device: ApplianceProcess
 ) -> None:
-    assert publish(browser, device, "")[0] == 401
-    status, text = publish(browser, device, device.owner_key)
+    assert publish(browser, device, "live/page")[0] == 401
+    status, text = publish(browser, device, "live/page", device.owner_key)
     assert status == 201, text
     browser.wait(f"{SENT}.framesEncoded > 30")
     rtsp = probe(f"rtsp://127.0.0.1:{device.rtsp_port}/live/page", "-rtsp_transport", "tcp")
@@ -89,9 +91,11 @@ def test_chromium_publishes_to_every_other_output(
     flv = probe(f"{device.url}live/page.flv?audio=0")
     assert flv["video"]["codec_name"] == "h264"
     hls = probe(f"{device.url}live/page.m3u8")  # made of segments, which begin with keyframes
-    for kind in ("video", "audio"):
-        assert int(hls[kind]["nb_read_packets"]) > 20
-    assert browser.run(f"return {SENT}.pliCount") > 0
+    assert {kind: int(one["nb_read_packets"]) > 3 for kind, one in hls.items()} == {
+        "video": True,
+        "audio": True,
+    }
+    browser.wait(f"{SENT}.pliCount > 0")
     since = len(device.lines)
     browser.run("pc.close()")
     device.wait_line("live/page the peer said goodbye", since=since)
@@ -100,7 +104,7 @@ def test_chromium_publishes_to_every_other_output(
 def test_second_publisher_is_refused_until_the_first_has_left(
     browser: Chromium, device: ApplianceProcess
 ) -> None:
-    status, text = publish(browser, device, device.owner_key)
+    status, text = publish(browser, device, "live/other", device.owner_key)
     assert status == 201, text
     browser.wait(f"{SENT}.framesEncoded > 5")
     since = len(device.lines)
@@ -110,8 +114,8 @@ def test_second_publisher_is_refused_until_the_first_has_left(
       const body = pc.localDescription.sdp;
       fetch(url, {method: 'POST', headers, body}).then((reply) => done(reply.status));
     """
-    arguments = f"{device.url}live/page/whip", device.owner_key
+    arguments = f"{device.url}live/other/whip", device.owner_key
     assert browser.driver.execute_async_script(again, *arguments) == 409
     browser.run("fetch(resource, {method: 'DELETE'})")
-    device.wait_line("live/page the peer has left", since=since)
+    device.wait_line("live/other the peer has left", since=since)
     browser.wait("stats.transport.dtlsState === 'closed'")
