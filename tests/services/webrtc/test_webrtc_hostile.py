@@ -29,6 +29,10 @@ def attribute(kind: int, value: bytes, length: int | None = None) -> bytes:
     return kind.to_bytes(2, "big") + size.to_bytes(2, "big") + value
 
 
+def spoilt(packet: bytes) -> bytes:
+    return packet[:-1] + bytes((packet[-1] ^ 1,))
+
+
 JUNK: dict[str, Callable[[Credentials], bytes]] = {
     "U1 cut priority": lambda _: stun(attribute(0x24, b"")),
     "U1 no UTF-8": lambda _: stun(attribute(6, b"\xff\xfe\xfd\xfc")),
@@ -37,7 +41,7 @@ JUNK: dict[str, Callable[[Credentials], bytes]] = {
     "U1 a byte": lambda _: b"\x00",
     "U1 a cut head": lambda _: stun(b"")[:19],
     "U1 empty attributes": lambda _: stun(attribute(6, b"") * 370),
-    "U1 wrong fingerprint": lambda ours: check(ours)[:-1] + b"\x00",
+    "U1 wrong fingerprint": lambda ours: spoilt(check(ours)),
     "U3 wrong integrity": lambda ours: check(Credentials(ours.ufrag, "w" * 22)),
     "U3 altered": lambda ours: check(ours).replace(b"theirs", b"thgirs"),
     "U5 an answer": lambda ours: StunMessage(MessageClass.SUCCESS, ID).pack(ours.key),
