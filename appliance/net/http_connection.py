@@ -21,7 +21,7 @@ from aiohttp.web_protocol import _ErrInfo
 
 from appliance.net.http_response import put_headers, refusal
 from appliance.net.shortcut import Shortcut, ShortWay
-from appliance.net.tcp import bytes_acked
+from appliance.net.tcp_socket import bytes_acked
 
 if TYPE_CHECKING:
     from appliance.net.http_server import HttpServer

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,16 +21,12 @@ from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from appliance.errors import PeerError
-from appliance.net.address import is_ip
-from appliance.net.connecting import legible
+from appliance.net.tcp_socket import bytes_acked, set_options
 
 Event = TypeVar("Event")
 
-TCP_INFO_BYTES = 128
-BYTES_ACKED = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info, since Linux 4.1
 READ_EARLY_BYTES = 48 << 10  # whatever the pace; a new connection's buffer holds 64 KiB
 TURN_S = 0.005  # of CPU time: on a busy machine more turns would make us only later
-DEAD_PEER_MS = 20_000  # TCP_USER_TIMEOUT: sent, never acknowledged, nobody there
 
 # One for all connections: what is read is copied out before the loop turns to another. A new one
 # for each read, as asyncio's other protocols have it, costs four times as much as the reading.
@@ -424,56 +418,3 @@ class TcpConnection(asyncio.BufferedProtocol, Generic[Event]):
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
-
-
-def set_options(sock: socket.socket) -> None:
-    """No Nagle (sessions talk in small messages), and dead peers are noticed."""
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
-    except OSError:
-        return  # reset already, or not TCP
-
-
-def bytes_acked(sock: socket.socket) -> int:
-    """How much of what was sent the peer has confirmed: the one true sign of progress."""
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
-    except OSError:
-        return -1
-    return int.from_bytes(info[BYTES_ACKED], sys.byteorder)
-
-
-async def connect_tcp(
-    host: str,
-    port: int,
-    core: ByteCore[Event],
-    limits: TcpLimits | None = None,
-    *,
-    tls: ssl.SSLContext | None = None,
-) -> TcpConnection[Event]:
-    """A client's connection; the core's first words are sent.
-
-    All addresses of the name are tried. Raises: OSError (ssl.SSLError too) in the system's words,
-    TimeoutError after `limits.deadline_s`.
-    """
-    limits = limits or TcpLimits()
-    connection = TcpConnection(core, limits, peer_ip=host, is_tls=tls is not None)
-    try:
-        async with asyncio.timeout(limits.deadline_s):
-            await asyncio.get_running_loop().create_connection(
-                lambda: connection,
-                host,
-                port,
-                ssl=tls,
-                server_hostname=host if tls else None,
-                # Python 3.11 forgets a socket that is connected while the race is called off.
-                happy_eyeballs_delay=None if is_ip(host) else 0.25,
-            )
-    except OSError as error:
-        raise legible(error) from None
-    except UnicodeError:  # a label that is empty or too long, which a redirect may well have
-        raise socket.gaierror(socket.EAI_NONAME, "no name that a host can have") from None
-    connection.flush()
-    return connection

@@ -12,7 +12,8 @@ from http_site import until
 from word_service import Session, Words, service
 
 from appliance.net.accept import Caps
-from appliance.net.tcp import TcpLimits, connect_tcp
+from appliance.net.tcp import TcpLimits
+from appliance.net.tcp_client import connect_tcp
 
 HASTY = TcpLimits(deadline_s=0.2, idle_s=0.2, stall_s=0.2)
 

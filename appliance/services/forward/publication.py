@@ -21,7 +21,8 @@ from appliance.hub.stream import Stream
 from appliance.hub.subscription import Start, Subscription
 from appliance.media.unit import AccessUnit
 from appliance.net.fanout_sink import set_streaming_options
-from appliance.net.tcp import TcpConnection, TcpLimits, connect_tcp
+from appliance.net.tcp import TcpConnection, TcpLimits
+from appliance.net.tcp_client import connect_tcp
 from appliance.services.forward.destination import Destination
 from appliance.services.forward.tags import TagFeed
 from appliance.wire.rtmp.client import Event, Purpose, Refused, RtmpClient, Started

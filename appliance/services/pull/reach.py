@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from appliance.net.connecting import is_absence
 from appliance.net.horizon import Horizon
-from appliance.net.tcp import ByteCore, TcpConnection, TcpLimits, connect_tcp
+from appliance.net.tcp import ByteCore, TcpConnection, TcpLimits
+from appliance.net.tcp_client import connect_tcp
 from appliance.net.tls import ClientTls
 from appliance.services.pull.faults import Away
 from appliance.wire.rtmp.address import RtmpAddress

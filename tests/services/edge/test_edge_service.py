@@ -13,7 +13,8 @@ from relay_site import CAM, Place, filming, place, until, watching
 from scripted_origin import clip_as_flv, listening, rtmp_origin
 
 from appliance.errors import ConfigError, LimitExceeded, StreamNotFound
-from appliance.net.tcp import TcpLimits, connect_tcp
+from appliance.net.tcp import TcpLimits
+from appliance.net.tcp_client import connect_tcp
 from appliance.services.contract import StreamSettings
 from appliance.services.forward.service import ForwardService
 from appliance.services.pull.edge import EdgeService, Settings, check_origin

@@ -14,7 +14,8 @@ from relay_site import CAM, Place, filming, place, until
 
 from appliance.hub import sessions
 from appliance.net.fanout_pool import Latency
-from appliance.net.tcp import TcpLimits, connect_tcp
+from appliance.net.tcp import TcpLimits
+from appliance.net.tcp_client import connect_tcp
 from appliance.services.contract import StreamSettings
 from appliance.services.pull.rtmp_fetch import PlayCore
 from appliance.services.rtmp import Settings
