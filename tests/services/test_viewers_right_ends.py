@@ -38,11 +38,10 @@ def read_to_end(sock: socket.socket) -> None:
         return
 
 
-def user(device: ApplianceProcess, *words: str) -> str:
-    """What `porthole user` says, for this device."""
+def user(folder: Path, *words: str) -> str:
+    """What `porthole user` says, for a device with its files there."""
     command = [sys.executable, "-m", "appliance", "user", *words]
-    command += ["-c", str(device.folder / "porthole.toml")]
-    command += ["--set", f'device.state="{device.folder / "state"}"']
+    command += ["--set", f'device.state="{folder / "state"}"']
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     return done.stdout
 
@@ -50,6 +49,7 @@ def user(device: ApplianceProcess, *words: str) -> str:
 def test_viewers_end_with_their_account_and_when_the_setting_is_tightened(tmp_path: Path) -> None:
     """In every way: those of a user who is removed, and those who never had to show a key."""
     config = SMALL_PATTERN + '[auth]\nplay = "{}"\n'
+    key = user(tmp_path, "add", "ann", "--allow", "play").split()[-1]
     with (
         appliance_process(tmp_path, config=config.format("key")) as device,
         ExitStack() as stack,
@@ -66,11 +66,10 @@ def test_viewers_end_with_their_account_and_when_the_setting_is_tightened(tmp_pa
             device.wait_line("reloaded$", since=lines)
 
         device.wait_line("live/camera is live")
-        key = user(device, "add", "ann", "--allow", "play").split()[-1]
         anns = watch_all(f"?key={key}")
         hang_up("open")
         everybodys = watch_all("")
         hang_up("key")
-        user(device, "remove", "ann")
+        user(tmp_path, "remove", "ann")
         for sock in (*everybodys, *anns):
             read_to_end(sock)
